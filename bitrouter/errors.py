@@ -15,13 +15,14 @@ class RouterError(Exception):
     """A request that ends in an error answer.
 
     `status` is the HTTP status in the OpenAI dialect (a codec may have its own for the same
-    class, such as Anthropic's 529); `code` a stable machine-readable word; `detail` one public
+    class, such as Anthropic's 529); `code` a stable machine-readable word, None where the protocol
+    has one for the status; `detail` one public
     sentence; `retry_after_s` how long waiting helps, in seconds; `outcome` the word under which
     the request is counted (reliability.md, section 13).
     """
 
     status: int = 500
-    code: ClassVar[str] = "internal_error"
+    code: str | None = "internal_error"
     source: ClassVar[Source] = "router"
     outcome: str = "client_error"
 
@@ -41,6 +42,14 @@ class InvalidRequest(RouterError):
 
     status = 400
     code = "invalid_request"
+
+
+class UnsupportedFeature(InvalidRequest):
+    """What the request asks for cannot be said to this endpoint, and leaving it out would change
+    what the request means. Another endpoint may be able to.
+    """
+
+    code = "unsupported_feature"
 
 
 class Unauthorized(RouterError):
@@ -137,7 +146,7 @@ class UpstreamError(RouterError):
     """
 
     status = 502
-    code = "upstream_error"
+    code: str | None = "upstream_error"
     source = "upstream"
     outcome = "upstream_error"
 
@@ -179,9 +188,11 @@ class Rejected(UpstreamError):
         body: bytes,
         retryable: bool,
         retry_after_s: float | None = None,
+        code: str | None = None,
     ) -> None:
         super().__init__(detail, retryable=retryable, retry_after_s=retry_after_s)
         self.status = status
+        self.code = code
         self.headers = headers
         self.body = body
         if status < 500 and status not in (401, 403, 429):
@@ -194,15 +205,36 @@ class Rejected(UpstreamError):
 
 
 class StreamRefused(UpstreamError):
-    """A stream that began with the provider's own error event, in whose `words` it is told."""
+    """A stream that began with the provider's own error event, in whose `words` it is told.
 
-    def __init__(self, words: str) -> None:
+    `status` and `code` are those of the error where the event says what kind it is.
+    """
+
+    def __init__(
+        self, words: str, *, status: int = 502, code: str | None = "upstream_error"
+    ) -> None:
         super().__init__(f"{self.logged}: {words}")
+        self.status = status
+        self.code = code
 
     @property
     def logged(self) -> str:
         """That it happened: a provider may quote the prompt."""
         return "the upstream began its stream with an error"
+
+
+class StreamFailed(UpstreamError):
+    """The provider's own error event in a stream that had begun: its words, its class."""
+
+    def __init__(self, words: str, *, status: int, code: str | None) -> None:
+        super().__init__(words)
+        self.status = status
+        self.code = code
+
+    @property
+    def logged(self) -> str:
+        """That it happened: a provider may quote the prompt."""
+        return "the upstream reported an error in its stream"
 
 
 class UpstreamTimeout(UpstreamError):

@@ -7,7 +7,7 @@ from typing import Final
 from bitrouter import __version__
 from bitrouter.config.schema import Config, Provider
 from bitrouter.protocols import CODECS
-from bitrouter.protocols.base import Codec
+from bitrouter.protocols.codec import Codec
 
 _PROMPT: Final = "Say hello in five words."
 

@@ -213,6 +213,50 @@ class Capabilities(Section, frozen=True):
     structured_output: bool | None = None
 
 
+class Traits(Section, frozen=True):
+    """How one model of one provider takes what a translation writes.
+
+    What has no default here is set by the rules of `config/quirks.yaml`, by those of the provider's
+    catalogue entry and by the user's, in this order, the later over the earlier.
+
+    - `max_tokens_field`: chat's name for the limit of the answer
+    - `unsupported`: fields, in neutral names (`temperature`, `top_p`, `top_k`, `stop`, `seed`,
+      `presence_penalty`, `frequency_penalty`, `logprobs`, `parallel_tools`, `verbosity`, `user`,
+      `metadata`, `service_tier`), that the model refuses: they are dropped and announced
+    - `reasoning`: how the model is told how much to think, `none` if it does not
+    - `efforts`: the words of effort that it takes; others become the nearest. Empty: all
+    - `replay_reasoning`: whether a chat server wants its `reasoning_content` back
+    - `cache_hints`: which prompt-cache marks the provider takes
+    - `structured_output`: `native`, or a `tool` whose arguments are the answer
+    - `schema`: whether Google takes a JSON Schema or only its own subset
+    - `strict_tools`: whether a tool may be called strict
+    - `stream_usage`: whether chat's `stream_options.include_usage` may be asked for
+    - `hosted_tools`: whether a vendor's own tool without a counterpart refuses the request with
+      400 or is dropped and announced
+    - `web_search`: the type of the provider's search tool; empty if it has none
+    - `tool_ids`: whether Google takes and gives ids of calls
+    - `tool_media`: whether Google takes media inside a function's response
+    - `version`, `betas`: Anthropic's headers on calls that are translated
+    """
+
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    unsupported: tuple[str, ...] = ()
+    reasoning: Literal["effort", "adaptive", "budget", "level", "none"] = "effort"
+    efforts: tuple[str, ...] = ()
+    replay_reasoning: bool = False
+    cache_hints: Literal["none", "cache_control", "breakpoints"] = "none"
+    structured_output: Literal["native", "tool"] = "native"
+    schema: Literal["subset", "json_schema"] = "subset"
+    strict_tools: bool = True
+    stream_usage: bool = True
+    hosted_tools: Literal["refuse", "drop"] = "refuse"
+    web_search: str = ""
+    tool_ids: bool = False
+    tool_media: bool = False
+    version: str = "2023-06-01"
+    betas: tuple[str, ...] = ()
+
+
 class Model(Section, frozen=True):
     """One entry of a provider's catalogue. Sizes are in tokens."""
 

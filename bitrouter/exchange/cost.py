@@ -1,7 +1,7 @@
 """What a request cost, for metrics and the log. Payments reckon in integers, elsewhere."""
 
 from bitrouter.config.schema import Price, RoutePrice
-from bitrouter.protocols.base import Usage
+from bitrouter.ir import Usage
 from bitrouter.routing.table import Endpoint, Route
 
 _PER_TOKEN = 1e-6  # prices are USD per million tokens

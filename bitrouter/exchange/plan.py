@@ -7,7 +7,8 @@ import msgspec
 from bitrouter import __version__
 from bitrouter.config.schema import Auth, Provider, Secret
 from bitrouter.errors import TranslationUnavailable
-from bitrouter.protocols.base import Codec, HeaderReader, Request, UpstreamCall
+from bitrouter.protocols.base import HeaderReader, Request, UpstreamCall
+from bitrouter.protocols.codec import Codec
 from bitrouter.routing.table import Endpoint, Route
 
 # reliability.md, 7: an allow-list. All else that a client sends ends here.

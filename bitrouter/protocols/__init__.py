@@ -7,8 +7,8 @@ benchmarks follow from it.
 from typing import Final
 
 from bitrouter.protocols.anthropic.codec import AnthropicCodec
-from bitrouter.protocols.base import Codec
 from bitrouter.protocols.chat.codec import ChatCodec
+from bitrouter.protocols.codec import Codec
 from bitrouter.protocols.google.codec import GoogleCodec
 from bitrouter.protocols.responses.codec import ResponsesCodec
 

@@ -1,11 +1,13 @@
 """What OpenAI's two protocols share: paths, base URL, credential, headers, the error body."""
 
-from typing import ClassVar, Final
+from collections.abc import Iterable
+from typing import Any, ClassVar, Final
 
 import msgspec
 
 from bitrouter.envelope import replace_value
 from bitrouter.errors import RouterError
+from bitrouter.ir import Failure, LogProb
 from bitrouter.protocols.base import (
     ErrorAnswer,
     HeaderReader,
@@ -15,6 +17,7 @@ from bitrouter.protocols.base import (
     path_spellings,
     versioned_base,
 )
+from bitrouter.protocols.failure import error_words
 
 # protocols.md, 1.1: "worth relaying". The provider's own x-request-id is relayed under another
 # name by the server, because every answer carries the router's.
@@ -27,15 +30,35 @@ RESPONSE_HEADERS: Final = frozenset(
     }
 )
 
-# protocols.md, 2.12. A status that is not here has the type of its hundred.
-_TYPES: Final = {
-    401: "authentication_error",
-    402: "insufficient_quota",
-    403: "permission_error",
-    404: "not_found_error",
-    408: "timeout",
-    409: "conflict_error",
-    429: "rate_limit_error",
+ORIGIN: Final = "o"  # in signatures and envelopes
+
+# protocols.md, 2.12: the type and the code. A status that is not here is one of its hundred.
+_TYPES: Final[dict[int, tuple[str, str | None]]] = {
+    401: ("authentication_error", "invalid_api_key"),
+    402: ("insufficient_quota", "insufficient_quota"),
+    403: ("permission_error", "permission_denied"),
+    404: ("not_found_error", "model_not_found"),
+    408: ("timeout", "timeout"),
+    409: ("conflict_error", "conflict"),
+    413: ("invalid_request_error", "request_too_large"),
+    429: ("rate_limit_error", "rate_limit_exceeded"),
+    500: ("server_error", "internal_error"),
+    502: ("server_error", "upstream_error"),
+    503: ("server_error", "service_unavailable"),
+    504: ("server_error", "upstream_timeout"),
+    529: ("server_error", "overloaded"),
+}
+_STATUSES: Final = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "insufficient_quota": 429,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "context_length_exceeded": 400,
+    "invalid_prompt": 400,
+    "server_error": 500,
 }
 
 
@@ -60,10 +83,80 @@ def read_error(body: bytes) -> str | None:
 
 def error_object(error: RouterError) -> dict[str, str | None]:
     """The value of `error` in an error body or an error event."""
-    kind = _TYPES.get(error.status)
-    if kind is None:
-        kind = "invalid_request_error" if error.status < 500 else "server_error"
-    return {"message": error.detail, "type": kind, "param": None, "code": error.code}
+    kind, code = _TYPES.get(
+        error.status, ("invalid_request_error" if error.status < 500 else "server_error", None)
+    )
+    return {"message": error.detail, "type": kind, "param": None, "code": error.code or code}
+
+
+def decode_failure(event: dict[str, Any]) -> Failure:
+    """The error in a stream's event: what `error` holds, or the flat event itself.
+
+    Its class is that of its type or code, and of a number in `code` that is a status.
+    """
+    message, code = error_words(event)
+    fields = event.get("error")
+    fields = fields if isinstance(fields, dict) else event
+    kind, number = fields.get("type"), fields.get("code")
+    status = _STATUSES.get(code or "") or _STATUSES.get(kind if isinstance(kind, str) else "", 502)
+    if isinstance(number, int) and 400 <= number < 600:
+        status = number
+    return Failure(status, message or "", code)
+
+
+class TokenLogProb(msgspec.Struct, omit_defaults=True):
+    """One entry of `logprobs`, the same in both protocols."""
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...] | None = None
+    top_logprobs: "tuple[TokenLogProb, ...]" = ()
+
+    def neutral(self) -> LogProb:
+        """The same in the neutral form."""
+        top = tuple(one.neutral() for one in self.top_logprobs)
+        return LogProb(self.token, self.logprob, self.bytes, top)
+
+
+def token_logprobs(logprobs: Iterable[LogProb]) -> list[dict[str, Any]]:
+    """The value of `logprobs.content` in chat, of `logprobs` in Responses."""
+    return [
+        _token_logprob(one) | {"top_logprobs": [*map(_token_logprob, one.top)]} for one in logprobs
+    ]
+
+
+def _token_logprob(one: LogProb) -> dict[str, Any]:
+    spelled = one.bytes if one.bytes is not None else tuple(one.token.encode())
+    return {"token": one.token, "logprob": one.logprob, "bytes": spelled}
+
+
+_schema: Final = msgspec.json.Decoder()
+
+
+def is_strict_shape(schema: msgspec.Raw) -> bool:
+    """Whether a schema is already as `strict: true` wants it: every object closed, and all of its
+    properties required (protocols.md, 2.6). It is never rewritten to get there.
+    """
+    return _is_strict(_schema.decode(schema))
+
+
+def _is_strict(node: Any) -> bool:
+    if isinstance(node, list):
+        return all(map(_is_strict, node))
+    if not isinstance(node, dict):
+        return True
+    properties = node.get("properties")
+    if node.get("type") == "object" or isinstance(properties, dict):
+        required = node.get("required") or []
+        names = set(properties) if isinstance(properties, dict) else set()
+        if node.get("additionalProperties") is not False or names != set(required):
+            return False
+    inner = [*properties.values()] if isinstance(properties, dict) else []
+    for name in ("$defs", "definitions"):
+        if isinstance(node.get(name), dict):
+            inner += node[name].values()
+    inner += [node[name] for name in ("items", "anyOf", "oneOf", "allOf") if name in node]
+    return all(map(_is_strict, inner))
 
 
 class OpenAICodec:

@@ -9,7 +9,8 @@ never holds half an event, whatever has to follow.
 from abc import ABC, abstractmethod
 
 from bitrouter.errors import BadResponse, RouterError
-from bitrouter.protocols.base import Usage, is_json
+from bitrouter.ir import Usage
+from bitrouter.protocols.base import is_json
 from bitrouter.sse import SSEDecoder, SSEEvent
 
 

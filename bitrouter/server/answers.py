@@ -9,7 +9,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from bitrouter.errors import MethodNotAllowed, RouterError
-from bitrouter.protocols.base import Codec
+from bitrouter.protocols.codec import Codec
 
 _SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _JSON: Final = "application/json"

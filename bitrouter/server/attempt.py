@@ -10,14 +10,8 @@ from multidict import CIMultiDict
 from bitrouter.config.schema import Limits, Secret
 from bitrouter.errors import BadResponse, Rejected, UpstreamError, UpstreamUnavailable
 from bitrouter.exchange.plan import plan
-from bitrouter.protocols.base import (
-    CONTENT_TYPES,
-    Codec,
-    Framing,
-    HeaderReader,
-    Request,
-    is_json_object,
-)
+from bitrouter.protocols.base import CONTENT_TYPES, Framing, HeaderReader, Request, is_json_object
+from bitrouter.protocols.codec import Codec
 from bitrouter.routing.table import Endpoint
 from bitrouter.server.answers import base_headers
 from bitrouter.server.record import Record

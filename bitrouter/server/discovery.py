@@ -21,7 +21,7 @@ from bitrouter.access.credentials import find_credential
 from bitrouter.config.schema import Price, RoutePrice
 from bitrouter.errors import NotFound, RouteNotFound, RouterError
 from bitrouter.protocols import BY_API_PROTOCOL, CODECS
-from bitrouter.protocols.base import Codec
+from bitrouter.protocols.codec import Codec
 from bitrouter.routing.table import Endpoint, Route, RouteTable
 from bitrouter.server.answers import Headers, base_headers, error_answer, json_answer
 from bitrouter.server.services import Services

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from bitrouter.errors import InternalError, MethodNotAllowed, NotFound, RouterError
 from bitrouter.protocols import CODECS
-from bitrouter.protocols.base import Codec
+from bitrouter.protocols.codec import Codec
 from bitrouter.server.answers import error_answer, request_id_of
 from bitrouter.server.inference import Inference
 

@@ -30,7 +30,8 @@ from bitrouter.errors import (
     UpstreamUnavailable,
 )
 from bitrouter.exchange.plan import native_endpoints
-from bitrouter.protocols.base import Codec, Operation
+from bitrouter.protocols.base import Operation
+from bitrouter.protocols.codec import Codec
 from bitrouter.routing.table import Endpoint
 from bitrouter.server.answers import Headers, base_headers, error_answer, request_id_of
 from bitrouter.server.attempt import ask

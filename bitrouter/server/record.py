@@ -5,8 +5,8 @@ from time import perf_counter
 from bitrouter import log
 from bitrouter.errors import RouterError
 from bitrouter.exchange.cost import cost_usd
+from bitrouter.ir import Usage
 from bitrouter.metrics.store import MetricsStore, Outcome
-from bitrouter.protocols.base import Usage
 from bitrouter.routing.table import OTHER, Endpoint, Route
 
 

@@ -8,7 +8,8 @@ from multidict import CIMultiDict
 
 from bitrouter.config.schema import Secret
 from bitrouter.errors import BadResponse, StreamRefused, UpstreamError
-from bitrouter.protocols.base import Transform, Usage
+from bitrouter.ir import Usage
+from bitrouter.protocols.base import Transform
 from bitrouter.redact import redact
 from bitrouter.server.record import Record
 from bitrouter.upstream.session import UpstreamResponse

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from bitrouter.errors import RouterError
-from bitrouter.protocols.base import Transform, Usage
+from bitrouter.ir import Usage
+from bitrouter.protocols.base import Transform
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ PACKAGE = ROOT / "bitrouter"
 LAYERS = {
     "bitrouter": 0,
     "bitrouter.errors": 0,
+    "bitrouter.ir": 0,
     "bitrouter.envelope": 0,
     "bitrouter.sse": 0,
     "bitrouter.jsonarray": 0,
@@ -39,7 +40,10 @@ LAYERS = {
     "bitrouter.__main__": 5,
 }
 # What the folders of protocols have in common; these may not import a folder.
-SHARED = {"base", "openai", "passthrough"}
+SHARED = {
+    *("base", "codec", "translator", "openai", "passthrough"),
+    *("blocks", "continuity", "failure", "history", "media", "portable", "thinking"),
+}
 WITH_LOOP = (
     *("bitrouter.server", "bitrouter.upstream", "bitrouter.local"),
     *("bitrouter.app", "bitrouter.cli"),

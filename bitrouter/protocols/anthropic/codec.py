@@ -6,8 +6,9 @@ import msgspec
 
 from bitrouter.envelope import read_flag, read_model, replace_value, split_fields
 from bitrouter.errors import RouterError
+from bitrouter.ir import Usage
 from bitrouter.protocols.anthropic.error import encode_error, read_error
-from bitrouter.protocols.anthropic.stream import AnthropicPassthrough
+from bitrouter.protocols.anthropic.passthrough import AnthropicPassthrough
 from bitrouter.protocols.anthropic.usage import usage_holder
 from bitrouter.protocols.base import (
     ErrorAnswer,
@@ -16,7 +17,6 @@ from bitrouter.protocols.base import (
     Operation,
     Request,
     Transform,
-    Usage,
     decode_answer,
     path_spellings,
     require,

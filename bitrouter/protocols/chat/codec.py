@@ -5,17 +5,10 @@ from typing import Final
 import msgspec
 
 from bitrouter.envelope import read_flag, read_model, split_fields
+from bitrouter.ir import Usage
 from bitrouter.protocols import openai
-from bitrouter.protocols.base import (
-    Framing,
-    Operation,
-    Request,
-    Transform,
-    Usage,
-    decode_answer,
-    require,
-)
-from bitrouter.protocols.chat.stream import ChatPassthrough
+from bitrouter.protocols.base import Framing, Operation, Request, Transform, decode_answer, require
+from bitrouter.protocols.chat.passthrough import ChatPassthrough
 from bitrouter.protocols.chat.usage import usage_holder
 
 GENERATE: Final = Operation("generate", "/chat/completions")

@@ -15,6 +15,7 @@ from bitrouter.envelope import (
     split_fields,
 )
 from bitrouter.errors import InvalidRequest, RouterError
+from bitrouter.ir import Usage
 from bitrouter.protocols.base import (
     ErrorAnswer,
     Framing,
@@ -22,13 +23,16 @@ from bitrouter.protocols.base import (
     Operation,
     Request,
     Transform,
-    Usage,
     decode_answer,
     require,
     versioned_base,
 )
 from bitrouter.protocols.google.error import encode_error, read_error
-from bitrouter.protocols.google.stream import ArrayPassthrough, GoogleSSEPassthrough, NDJSONFromSSE
+from bitrouter.protocols.google.passthrough import (
+    ArrayPassthrough,
+    GoogleSSEPassthrough,
+    NDJSONFromSSE,
+)
 from bitrouter.protocols.google.usage import usage_holder
 
 GENERATE: Final = Operation("generate", ":generateContent")

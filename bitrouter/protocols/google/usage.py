@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from bitrouter.protocols.base import Usage
+from bitrouter.ir import Usage
 
 
 class UsageMetadata(msgspec.Struct, rename="camel"):

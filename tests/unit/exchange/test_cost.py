@@ -7,7 +7,7 @@ import pytest
 
 from bitrouter.config.schema import Amount, Model, Price, RoutePrice
 from bitrouter.exchange.cost import cost_usd
-from bitrouter.protocols.base import Usage
+from bitrouter.ir import Usage
 from bitrouter.routing.table import Endpoint, Route
 from tests.support.routes import provider
 

@@ -7,7 +7,8 @@ from bitrouter.config.schema import Auth, Provider, Secret
 from bitrouter.errors import InvalidRequest, TranslationUnavailable
 from bitrouter.exchange.plan import Target, native_endpoints, plan
 from bitrouter.protocols import BY_API_PROTOCOL
-from bitrouter.protocols.base import Codec, Request, UpstreamCall
+from bitrouter.protocols.base import Request, UpstreamCall
+from bitrouter.protocols.codec import Codec
 from bitrouter.routing.table import Endpoint
 from tests.support.routes import entry, provider, table
 

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from bitrouter.protocols import BY_API_PROTOCOL
-from bitrouter.protocols.base import Codec, Request, Transform
+from bitrouter.protocols.base import Request, Transform
+from bitrouter.protocols.codec import Codec
 
 MakeTransform = Callable[..., Transform]
 

@@ -7,8 +7,10 @@ import msgspec
 import pytest
 
 from bitrouter.errors import BadResponse, InvalidRequest
+from bitrouter.ir import Usage
 from bitrouter.protocols import BY_API_PROTOCOL, CODECS
-from bitrouter.protocols.base import Codec, Framing, Request, Usage
+from bitrouter.protocols.base import Framing, Request
+from bitrouter.protocols.codec import Codec
 from tests.support.splits import WIRE
 
 each_codec = pytest.mark.parametrize("codec", CODECS, ids=[codec.name for codec in CODECS])

@@ -8,7 +8,7 @@ import pytest
 from bitrouter import errors
 from bitrouter.errors import RouterError
 from bitrouter.protocols import BY_API_PROTOCOL, CODECS
-from bitrouter.protocols.base import Codec
+from bitrouter.protocols.codec import Codec
 from tests.support.splits import WIRE
 
 each_codec = pytest.mark.parametrize("codec", CODECS, ids=[codec.name for codec in CODECS])

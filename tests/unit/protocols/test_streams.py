@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from bitrouter.errors import BadResponse, UpstreamTimeout
-from bitrouter.protocols.base import Transform, Usage
-from bitrouter.protocols.google.stream import one_line
+from bitrouter.ir import Usage
+from bitrouter.protocols.base import Transform
+from bitrouter.protocols.google.passthrough import one_line
 from tests.support.eventstream import read_events
 from tests.support.splits import WIRE, every_split, same_at_every_split
 from tests.support.transforms import Followed, break_off, follow

@@ -5,9 +5,10 @@ from typing import Final
 import msgspec
 
 from bitrouter.errors import RouterError
+from bitrouter.ir import Usage
 from bitrouter.protocols.anthropic.error import error_event, read_error
 from bitrouter.protocols.anthropic.usage import MessagesUsage, UsageHolder
-from bitrouter.protocols.base import Usage, decode_part
+from bitrouter.protocols.base import decode_part
 from bitrouter.protocols.passthrough import SSEPassthrough
 from bitrouter.sse import SSEEvent
 

@@ -6,8 +6,9 @@ from typing import Final
 import msgspec
 
 from bitrouter.errors import RouterError
+from bitrouter.ir import Usage
 from bitrouter.protocols import openai
-from bitrouter.protocols.base import Usage, decode_part
+from bitrouter.protocols.base import decode_part
 from bitrouter.protocols.chat.usage import ChatUsage
 from bitrouter.protocols.passthrough import SSEPassthrough
 from bitrouter.sse import SSEEvent

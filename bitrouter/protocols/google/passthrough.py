@@ -11,8 +11,9 @@ from typing import Final
 import msgspec
 
 from bitrouter.errors import RouterError
+from bitrouter.ir import Usage
 from bitrouter.jsonarray import JSONArrayDecoder
-from bitrouter.protocols.base import Usage, decode_part
+from bitrouter.protocols.base import decode_part
 from bitrouter.protocols.google.error import encode_error, read_error
 from bitrouter.protocols.google.usage import UsageHolder
 from bitrouter.protocols.passthrough import SSEPassthrough, cut_stream

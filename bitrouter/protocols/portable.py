@@ -1,0 +1,98 @@
+"""What a request for another vendor keeps, and what it loses before anything is written.
+
+The rules that are the same for every protocol: what the model refuses (its traits) is dropped and
+announced, tool settings without tools go, and what would change the meaning is refused.
+Source: protocols.md, 0.5, 2.2 and 2.4; config.schema.Traits.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from bitrouter.config.schema import Traits
+from bitrouter.errors import UnsupportedFeature
+from bitrouter.ir import Request, ToolChoice
+
+_EMPTY: Final[dict[str, Any]] = {"stop": ()}
+
+
+def fitting(request: Request, traits: Traits, lacks: tuple[str, ...]) -> tuple[Request, list[str]]:
+    """The request without what cannot go, and the names of what went.
+
+    `lacks` are the fields of ir.Request that the protocol has no way to say; `traits.unsupported`
+    those that the model refuses. Raises UnsupportedFeature for a choice of a tool that would not be
+    there, for hosted tools unless the traits say to drop them, and for more than one answer.
+    """
+    changes: dict[str, Any] = {}
+    dropped: list[str] = []
+    for name in (*lacks, *traits.unsupported):
+        value = getattr(request, name, None)
+        if value is None or value == () or value == {} or name in changes:
+            continue
+        changes[name] = _EMPTY.get(name)
+        if not _says_nothing(name, value):
+            if name == "n":
+                raise UnsupportedFeature(f"n: this model gives one answer at a time, not {value}")
+            dropped.append(name)
+    dropped += _settle_hosted(request, traits, changes)
+    _settle_choice(request, changes)
+    return (msgspec.structs.replace(request, **changes) if changes else request), dropped
+
+
+def _says_nothing(name: str, value: Any) -> bool:
+    """Whether it is what happens anyway."""
+    if name == "n":
+        return bool(value == 1)
+    if name == "parallel_tools":
+        return bool(value)
+    return name in ("logprobs", "presence_penalty", "frequency_penalty") and not value
+
+
+def _settle_hosted(request: Request, traits: Traits, changes: dict[str, Any]) -> list[str]:
+    missing = list(request.hosted_tools)
+    if request.web_search is not None and not traits.web_search:
+        missing.append("web_search")
+        changes["web_search"] = None
+    if not missing:
+        return []
+    forced = request.tool_choice is not None and (
+        request.tool_choice.mode == "required"
+        and not {*missing}.isdisjoint(request.tool_choice.names)
+    )
+    if forced or traits.hosted_tools == "refuse":
+        raise UnsupportedFeature(
+            f"tools: the hosted tool {missing[0]!r} has no counterpart at this model's provider"
+            " (an operator can have such tools dropped: quirk hosted_tools)"
+        )
+    changes["hosted_tools"] = ()
+    return ["tools"]
+
+
+def _settle_choice(request: Request, changes: dict[str, Any]) -> None:
+    """A choice, and leave to call in parallel, mean nothing without tools, and are refused."""
+    choice = request.tool_choice
+    has_tools = request.tools or changes.get("web_search", request.web_search)
+    if not has_tools:
+        if choice is not None and choice.mode == "required":
+            raise UnsupportedFeature(
+                "tool_choice: a call is required, and there is no tool to call"
+            )
+        changes["tool_choice"] = changes["parallel_tools"] = None
+        return
+    if choice is not None and choice.names:
+        known = {tool.name for tool in request.tools}
+        unknown = [name for name in choice.names if name not in known]
+        if unknown:
+            raise UnsupportedFeature(f"tool_choice: there is no tool {unknown[0]!r:.80}")
+
+
+def only_chosen(request: Request) -> Request:
+    """The request with the tools that its choice leaves, for protocols that cannot say which."""
+    choice = request.tool_choice
+    if choice is None or len(choice.names) < 2:
+        return request
+    return msgspec.structs.replace(
+        request,
+        tools=[tool for tool in request.tools if tool.name in choice.names],
+        tool_choice=ToolChoice(choice.mode),
+    )
