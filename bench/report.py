@@ -2,7 +2,6 @@
 
 import os
 import platform
-import statistics
 import subprocess
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -13,28 +12,16 @@ from typing import Final
 import msgspec
 import orjson
 
-from bench.load import Seen
+from bench.micro.translate import PairCost
+from bench.micro.translate import table as pair_table
 from bench.process import ROOT
-from bench.scenarios import EVENTS, Scenario
+from bench.runs import Run
+from bench.scenarios import Scenario
 from bench.startup import Startup
-
-DIRECT: Final = "direct"
-BARE: Final = "bare proxy"
-ROUTER: Final = "bitrouter"
-TARGETS: Final = (DIRECT, BARE, ROUTER)
+from bench.tables import cpu_table, latency_table, translation_table
 
 _RESULTS: Final = ROOT / "bench" / "results"
 _PACKAGES: Final = ("aiohttp", "uvloop", "msgspec", "orjson")
-
-
-class Run(msgspec.Struct, frozen=True):
-    """One scenario against one target in one round. `cpu_us` is per request; 0 for `direct`."""
-
-    scenario: str
-    target: str
-    round: int
-    seen: Seen
-    cpu_us: float
 
 
 class Host(msgspec.Struct, frozen=True):
@@ -52,12 +39,13 @@ class Host(msgspec.Struct, frozen=True):
 
 
 class Bench(msgspec.Struct, frozen=True):
-    """All of one bench. `peak_mb` is by target."""
+    """All of one bench. `peak_mb` is by target; `pairs` are the translators alone."""
 
     host: Host
     runs: list[Run]
     peak_mb: dict[str, float]
     startup: list[Startup]
+    pairs: list[PairCost]
 
 
 def describe_host() -> Host:
@@ -94,19 +82,21 @@ def _commit() -> str:
 
 def render(bench: Bench, scenarios: Sequence[Scenario]) -> str:
     """The whole report as text."""
-    return "\n".join(
-        (
-            *_head(bench.host),
-            "",
-            *_cpu_table(bench.runs, scenarios),
-            "",
-            *_latency_table(bench.runs, scenarios),
-            "",
-            "Peak memory (VmHWM): "
-            + ", ".join(f"{target} {size:.0f} MB" for target, size in bench.peak_mb.items()),
-            *(str(startup) for startup in bench.startup),
-        )
-    )
+    sections = [
+        _head(bench.host),
+        cpu_table(bench.runs, scenarios),
+        translation_table(bench.runs, scenarios),
+        pair_table(bench.pairs),
+        latency_table(bench.runs, scenarios),
+        _process(bench),
+    ]
+    return "\n\n".join(text for lines in sections if (text := "\n".join(lines)))
+
+
+def _process(bench: Bench) -> Iterable[str]:
+    peaks = ", ".join(f"{target} {size:.0f} MB" for target, size in bench.peak_mb.items())
+    yield f"Peak memory (VmHWM): {peaks}"
+    yield from map(str, bench.startup)
 
 
 def _head(host: Host) -> Iterable[str]:
@@ -117,68 +107,6 @@ def _head(host: Host) -> Iterable[str]:
         f" load {host.load_average:.1f} at the start"
     )
     yield f"{host.python}, {packages}"
-
-
-def _cpu_table(runs: list[Run], scenarios: Sequence[Scenario]) -> Iterable[str]:
-    yield "CPU time of the proxy's process in microseconds: median of the rounds (least to most)"
-    yield f"{'':20}{'per request':25}{'':25}{'per event':21}{'ratio':18}requests/s"
-    yield f"{'scenario':20}{BARE:25}{ROUTER:25}{'bare':>8}{'bitrouter':>11}  {'to bare':18}{'most'}"
-    for scenario in scenarios:
-        bare = [run.cpu_us for run in _select(runs, scenario, BARE)]
-        router = [run.cpu_us for run in _select(runs, scenario, ROUTER)]
-        rate = max(r.seen.requests / r.seen.seconds for r in _select(runs, scenario, ROUTER))
-        events = f"{'':21}"
-        if scenario.stream:
-            each = [statistics.median(values) / EVENTS for values in (bare, router)]
-            events = f"{each[0]:8.1f}{each[1]:11.1f}  "
-        yield (
-            f"{scenario.name:20}{_spread(bare, '.0f'):25}{_spread(router, '.0f'):25}{events}"
-            f"{_spread(_ratios(router, bare), '.2f'):18}{rate:.0f}"
-        )
-
-
-def _latency_table(runs: list[Run], scenarios: Sequence[Scenario]) -> Iterable[str]:
-    yield "Latency at one connection in microseconds (of a stream: to its first event)"
-    yield f"{'':20}{'direct':15}{'added by bare proxy':27}{'added by bitrouter':27}"
-    yield f"{'scenario':20}{'p50':15}{'p50':20}{'p99':7}{'p50':20}{'p99':7}"
-    for scenario in scenarios:
-        if scenario.connections > 1:
-            continue
-        direct = [run.seen.latency_p50_us for run in _select(runs, scenario, DIRECT)]
-        yield f"{scenario.name:20}{_spread(direct, '.0f'):15}" + "".join(
-            f"{_spread(_added(runs, scenario, target, 'latency_p50_us'), '.0f'):20}"
-            f"{_p99(runs, scenario, target):7}"
-            for target in (BARE, ROUTER)
-        )
-
-
-def _p99(runs: list[Run], scenario: Scenario, target: str) -> str:
-    """Added at the 99th percentile; a round has too few streams to have one."""
-    if scenario.stream:
-        return "-"
-    return f"{statistics.median(_added(runs, scenario, target, 'latency_p99_us')):.0f}"
-
-
-def _added(runs: list[Run], scenario: Scenario, target: str, figure: str) -> list[float]:
-    """What `target` adds to a figure of the direct run of the same round."""
-    proxied, direct = _select(runs, scenario, target), _select(runs, scenario, DIRECT)
-    pairs = zip(proxied, direct, strict=True)
-    return [getattr(one.seen, figure) - getattr(other.seen, figure) for one, other in pairs]
-
-
-def _select(runs: list[Run], scenario: Scenario, target: str) -> list[Run]:
-    """The runs of one scenario against one target, in the order of the rounds."""
-    found = [run for run in runs if run.scenario == scenario.name and run.target == target]
-    return sorted(found, key=lambda run: run.round)
-
-
-def _ratios(values: list[float], others: list[float]) -> list[float]:
-    """Round by round, so that what slows a whole round slows both."""
-    return [value / other for value, other in zip(values, others, strict=True)]
-
-
-def _spread(values: list[float], form: str) -> str:
-    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
 def write(bench: Bench) -> Path:

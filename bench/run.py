@@ -9,31 +9,37 @@ import contextlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from bench import report, startup
-from bench.load import Seen
+from bench.content import MODEL, UPSTREAM_MODEL
+from bench.driver import drive
+from bench.micro.translate import QUICK_REPEATS, REPEATS, PairCost
 from bench.process import ROOT, Child, free_port, python, router_environ, running
-from bench.report import BARE, DIRECT, ROUTER, TARGETS, Bench, Run
-from bench.scenarios import MODEL, SCENARIOS, Scenario
+from bench.report import Bench
+from bench.runs import BARE, DIRECT, ROUTER, TARGETS, Run, targets_of
+from bench.scenarios import SCENARIOS, Scenario, choose, groups
 
-_RUN_WITHIN_S: Final = 120.0
+_PAIRS_WITHIN_S: Final = 120.0
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How much is measured: rounds, seconds of load in each run, starts of the router."""
+    """How much is measured: rounds, seconds of load in each run, starts of the router, repeats of
+    each translation.
+    """
 
     rounds: int
     seconds: float
     starts: int
+    repeats: int
 
 
-FULL: Final = Plan(rounds=5, seconds=1.5, starts=startup.STARTS)
-QUICK: Final = Plan(rounds=3, seconds=0.6, starts=3)
+FULL: Final = Plan(rounds=5, seconds=1.5, starts=startup.STARTS, repeats=REPEATS)
+QUICK: Final = Plan(rounds=3, seconds=0.6, starts=3, repeats=QUICK_REPEATS)
 
 
 def measure(plan: Plan, scenarios: Sequence[Scenario]) -> Bench:
@@ -43,15 +49,15 @@ def measure(plan: Plan, scenarios: Sequence[Scenario]) -> Bench:
     with contextlib.ExitStack() as stack:
         targets = _start_targets(stack)
         for number in range(plan.rounds):
-            for scenario in scenarios:
-                _show_progress(f"round {number + 1} of {plan.rounds}: {scenario.name}")
-                runs += [
-                    _run(scenario, target, targets[target], number, plan.seconds)
-                    for target in _in_turn(number)
-                ]
+            for together in groups(scenarios):
+                _show_progress(f"round {number + 1} of {plan.rounds}: {together[0].name}")
+                for target in _in_turn(number):
+                    runs += _run(together, target, targets[target], number, plan.seconds)
         peak_mb = {name: targets[name].memory_mb("VmHWM") for name in (BARE, ROUTER)}
     _show_progress("starts")
-    measured = Bench(host, runs, peak_mb, startup.measure_all(plan.starts))
+    starts = startup.measure_all(plan.starts)
+    _show_progress("translators")
+    measured = Bench(host, runs, peak_mb, starts, _measure_pairs(plan.repeats))
     _show_progress("")
     return measured
 
@@ -68,6 +74,25 @@ def _in_turn(number: int) -> Sequence[str]:
     return TARGETS[first:] + TARGETS[:first]
 
 
+def _run(
+    together: Sequence[Scenario], target: str, child: Child, number: int, seconds: float
+) -> Iterable[Run]:
+    """Run those of the scenarios that the target can be asked, in turns."""
+    asked = [scenario for scenario in together if target in targets_of(scenario)]
+    for scenario, measured in zip(asked, drive(child, asked, seconds), strict=True):
+        cpu_us = 0.0 if target == DIRECT else measured.cpu_us
+        yield Run(scenario.name, target, number, measured.seen, cpu_us)
+
+
+def _measure_pairs(repeats: int) -> list[PairCost]:
+    """In a process that has done nothing else."""
+    command = python("bench.micro.translate", "--json", "--repeats", repeats)
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, timeout=_PAIRS_WITHIN_S)
+    if done.returncode:
+        raise RuntimeError("the translators failed; see above")
+    return msgspec.json.decode(done.stdout, type=list[PairCost])
+
+
 def _start_targets(stack: contextlib.ExitStack) -> Mapping[str, Child]:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     up, bare, router = free_port(), free_port(), free_port()
@@ -76,7 +101,7 @@ def _start_targets(stack: contextlib.ExitStack) -> Mapping[str, Child]:
         f"server: {{listen: '127.0.0.1:{router}'}}\n"
         f"providers: {{up: {{api_protocol: openai, api_base: 'http://127.0.0.1:{up}',"
         " api_key: bench}}\n"
-        f"models: {{{MODEL}: {{endpoints: [{{provider: up, model_id: bench-1}}]}}}}\n"
+        f"models: {{{MODEL}: {{endpoints: [{{provider: up, model_id: {UPSTREAM_MODEL}}}]}}}}\n"
     )
     commands = {
         DIRECT: (python("bench.upstream", up), up),
@@ -90,31 +115,6 @@ def _start_targets(stack: contextlib.ExitStack) -> Mapping[str, Child]:
     }
 
 
-def _run(scenario: Scenario, target: str, child: Child, number: int, seconds: float) -> Run:
-    """Run the load in a process of its own, and see what CPU time the target uses meanwhile."""
-    command = python("bench.load", child.port, scenario.name, seconds)
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as load:
-        assert load.stdin is not None
-        assert load.stdout is not None
-        try:
-            if load.stdout.readline() != "ready\n":
-                raise RuntimeError(f"{scenario.name} through {target} failed; see above")
-            before_ns = child.cpu_ns()
-            load.stdin.write("go\n")
-            load.stdin.flush()
-            said, _ = load.communicate(timeout=_RUN_WITHIN_S)
-            used_ns = child.cpu_ns() - before_ns
-        finally:
-            load.kill()
-    if load.returncode:
-        raise RuntimeError(f"{scenario.name} through {target} failed; see above")
-    seen = msgspec.json.decode(said, type=Seen)
-    cpu_us = 0.0 if target == DIRECT else used_ns / 1000 / seen.requests
-    return Run(scenario.name, target, number, seen, cpu_us)
-
-
 def main() -> int:
     """Read the command line, measure, and report. 1 if something answered wrongly."""
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
@@ -123,7 +123,7 @@ def main() -> int:
         "--only", metavar="TEXT", default="", help="only the scenarios whose name has TEXT in it"
     )
     given = parser.parse_args()
-    scenarios = [scenario for scenario in SCENARIOS if given.only in scenario.name]
+    scenarios = choose(given.only)
     if not scenarios:
         names = ", ".join(scenario.name for scenario in SCENARIOS)
         parser.error(f"no scenario has {given.only!r} in its name; there are {names}")

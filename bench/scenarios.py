@@ -1,83 +1,97 @@
-"""What is asked and answered in each scenario: fixed bytes, the same on every run."""
+"""The kinds of load: what is asked, in which protocol, how often at once."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 import msgspec
 
-EVENTS: Final = 200
-# A model writes some 30 to 200 tokens a second. At this pace 32 streams keep a proxy a quarter
-# busy, so that it reads and writes nearly every event by itself, as it would in earnest.
-EVENT_GAP_S: Final = 0.004
-MODEL: Final = "bench"
-PATH: Final = "/v1/chat/completions"
+from bench import chat, messages
+from bench.content import EVENTS, question
+from bench.http1 import http_request
 
-STREAM_MARK: Final = b'"stream":true}'  # the last bytes of a request for a stream
+
+class Dialect(Protocol):
+    """What a client speaks: `bench.chat` or `bench.messages`."""
+
+    PATH: str
+    HEADER_LINES: bytes
+
+    def request_body(self, question: str, *, stream: bool) -> bytes:
+        """A request with the system prompt and `question`."""
+
+    def is_answer(self, body: bytes, *, stream: bool) -> bool:
+        """Whether a body is the right and complete answer."""
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """One kind of load. `body_kb` is the size of a request's body, in thousands of bytes."""
+    """One kind of load on a provider that speaks chat.
+
+    `body_kb` is the size of a chat client's body, in thousands of bytes. If the load is
+    `translated`, its clients speak Anthropic Messages and ask the same.
+    """
 
     body_kb: float
     stream: bool
     connections: int
+    translated: bool = False
 
     @property
     def name(self) -> str:
         """As the table shows it and the command line takes it."""
         kind = f"stream{EVENTS}" if self.stream else "whole"
-        return f"{self.body_kb:g}kB-{kind}-c{self.connections}"
+        end = "-translated" if self.translated else ""
+        return f"{self.body_kb:g}kB-{kind}-c{self.connections}{end}"
 
+    @property
+    def twin(self) -> "Scenario":
+        """The same asked by a chat client: itself, unless it is translated."""
+        return msgspec.structs.replace(self, translated=False)
+
+
+# Body and connections of those that pass through, and of those that are translated too.
+_PASSED: Final = ((0.3, 1), (0.3, 32), (1, 32), (100, 1), (100, 32))
+_TRANSLATED: Final = ((0.3, 32), (1, 32))
 
 SCENARIOS: Final = tuple(
-    Scenario(body_kb, stream, connections)
+    Scenario(body_kb, stream, connections, translated)
     for stream in (False, True)
-    for body_kb in (0.3, 100)
-    for connections in (1, 32)
+    for body_kb, connections in _PASSED
+    for translated in (False, True)
+    if not translated or (body_kb, connections) in _TRANSLATED
 )
+
+
+def choose(text: str) -> Sequence[Scenario]:
+    """Those with `text` in their name, and the twins of those that are translated."""
+    named = [scenario for scenario in SCENARIOS if text in scenario.name]
+    wanted = {*named, *(scenario.twin for scenario in named)}
+    return [scenario for scenario in SCENARIOS if scenario in wanted]
+
+
+def groups(scenarios: Sequence[Scenario]) -> Sequence[Sequence[Scenario]]:
+    """Each load once: how it is passed through, and after that, if so wanted, translated."""
+    twins = [scenario for scenario in scenarios if not scenario.translated]
+    return [[one for one in scenarios if one.twin == twin] for twin in twins]
+
+
+def _dialect(scenario: Scenario) -> Dialect:
+    return messages if scenario.translated else chat
 
 
 def request_body(scenario: Scenario) -> bytes:
-    """A chat request: two messages, the second as long as the scenario wants it."""
-    head = b'{"model":"%b","messages":[{"role":"system","content":"Be brief."},' % MODEL.encode()
-    tail = b'"}],"max_tokens":256,"temperature":0.2,' + (
-        STREAM_MARK if scenario.stream else b'"stream":false}'
-    )
-    opening = b'{"role":"user","content":"'
-    text = b"Name one thing that a router for language models should do well, and why. "
-    length = int(scenario.body_kb * 1000) - len(head) - len(opening) - len(tail)
-    filling = (text * (length // len(text) + 1))[:length]
-    return head + opening + filling + tail
+    """A body whose question is as long as the chat client's body wants it."""
+    stream = scenario.stream
+    frame = len(chat.request_body("", stream=stream))
+    asked = question(int(scenario.body_kb * 1000) - frame)
+    return _dialect(scenario).request_body(asked, stream=stream)
 
 
-def http_request(body: bytes) -> bytes:
-    """The body as a whole HTTP request, as a client library would send it."""
-    return (
-        b"POST %b HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\nAccept: application/json\r\n"
-        b"Content-Type: application/json\r\nAuthorization: Bearer bench\r\n"
-        b"Content-Length: %d\r\n\r\n%b" % (PATH.encode(), len(body), body)
-    )
+def request(scenario: Scenario) -> bytes:
+    """The whole HTTP request."""
+    dialect = _dialect(scenario)
+    return http_request(dialect.PATH, dialect.HEADER_LINES, request_body(scenario))
 
 
-ANSWER: Final = (
-    b'{"id":"chatcmpl-bench","object":"chat.completion","created":1760000000,"model":"bench-1",'
-    b'"choices":[{"index":0,"message":{"role":"assistant","content":"It should pass on what it is'
-    b' given, quickly and whole, because everything else is built on that.","refusal":null},'
-    b'"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":34,"completion_tokens":18,'
-    b'"total_tokens":52,"prompt_tokens_details":{"cached_tokens":0}},"system_fingerprint":null}'
-)
-
-_CHUNK_HEAD: Final = (
-    b'{"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1760000000,'
-    b'"model":"bench-1","system_fingerprint":null,'
-)
-_DELTA: Final = _CHUNK_HEAD + (
-    b'"choices":[{"index":0,"delta":{"content":" word"},"logprobs":null,"finish_reason":null}]}'
-)
-_FINISH: Final = _CHUNK_HEAD + (
-    b'"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}],'
-    b'"usage":{"prompt_tokens":34,"completion_tokens":198,"total_tokens":232}}'
-)
-
-STREAM: Final = tuple(
-    b"data: %b\n\n" % data for data in (*[_DELTA] * (EVENTS - 2), _FINISH, b"[DONE]")
-)
+def is_answer(scenario: Scenario, body: bytes) -> bool:
+    """Whether a body is the right and complete answer."""
+    return _dialect(scenario).is_answer(body, stream=scenario.stream)

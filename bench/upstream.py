@@ -7,19 +7,28 @@ import asyncio
 import sys
 from typing import Final, cast
 
+import msgspec
 import uvloop
 
-from bench.scenarios import ANSWER, EVENT_GAP_S, STREAM, STREAM_MARK
+from bench import chat
+from bench.content import EVENT_GAP_S
 
 _WHOLE: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-    % (len(ANSWER), ANSWER)
+    % (len(chat.WHOLE), chat.WHOLE)
 )
 _STREAM_HEAD: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
-_CHUNKS: Final = tuple(b"%x\r\n%b\r\n" % (len(event), event) for event in STREAM)
+_CHUNKS: Final = tuple(b"%x\r\n%b\r\n" % (len(event), event) for event in chat.EVENTS)
 _END: Final = b"0\r\n\r\n"
+
+
+class _Asked(msgspec.Struct):
+    stream: bool = False
+
+
+_asked: Final = msgspec.json.Decoder(_Asked)
 
 
 class Upstream(asyncio.Protocol):
@@ -28,7 +37,8 @@ class Upstream(asyncio.Protocol):
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._received = bytearray()
-        self._missing = 0  # bytes of the request that have still to come, 0: unknown
+        self._head_end = 0  # 0: not there yet
+        self._end = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -37,20 +47,23 @@ class Upstream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer as soon as the request is whole."""
         self._received += data
-        if not self._missing:
-            head = self._received.find(b"\r\n\r\n")
-            if head < 0:
+        if not self._end:
+            self._head_end = self._received.find(b"\r\n\r\n") + 4
+            if self._head_end < 4:
                 return
-            self._missing = head + 4 + _content_length(self._received[:head])
-        if len(self._received) >= self._missing:
-            is_stream = self._received.endswith(STREAM_MARK)
+            self._end = self._head_end + _content_length(self._received[: self._head_end])
+        if len(self._received) >= self._end:
+            asked = _asked.decode(self._received[self._head_end :])
             self._received.clear()
-            self._missing = 0
-            if is_stream:
-                self._transport.write(_STREAM_HEAD + _CHUNKS[0])
-                self._loop.call_later(EVENT_GAP_S, self._send_event, 1)
-            else:
-                self._transport.write(_WHOLE)
+            self._end = 0
+            self._answer(stream=asked.stream)
+
+    def _answer(self, *, stream: bool) -> None:
+        if stream:
+            self._transport.write(_STREAM_HEAD + _CHUNKS[0])
+            self._loop.call_later(EVENT_GAP_S, self._send_event, 1)
+        else:
+            self._transport.write(_WHOLE)
 
     def _send_event(self, number: int) -> None:
         if self._transport.is_closing():

@@ -6,6 +6,7 @@ The only place that knows all the parts.
 import asyncio
 import contextlib
 import logging
+import random
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ from bitrouter.config.address import Address, parse_listen
 from bitrouter.config.load import require_authentication, state_dir
 from bitrouter.config.schema import Config, Embedded, Provider, Secret
 from bitrouter.errors import ConfigError, Problem
+from bitrouter.exchange.exchange import Means
+from bitrouter.exchange.memory import Memory
 from bitrouter.exchange.plan import Target
 from bitrouter.local.supervisor import EmbeddedModel, availability
 from bitrouter.metrics.store import MetricsStore
@@ -126,6 +129,7 @@ class Router:
             metrics=MetricsStore(monotonic=time.monotonic, wall=_wall_clock),
             keys=self._keys,
             find_target=self._targets.find,
+            means=Means(wall=_wall_clock, mint=_new_id, memory=Memory(time.monotonic)),
             save_dynamic=self._save_dynamic,
             load_config=self._read_config,
             adopt_config=self._adopt,
@@ -253,6 +257,10 @@ def with_availability(config: Config) -> Config:
         for name, provider in config.providers.items()
     }
     return msgspec.structs.replace(config, providers=providers)
+
+
+def _new_id(prefix: str) -> str:
+    return f"{prefix}{random.getrandbits(120):030x}"
 
 
 def _wall_clock() -> float:

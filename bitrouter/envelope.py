@@ -5,6 +5,7 @@ big integers and folds white space; so the body is split into raw members once (
 reading two of them), and an edit is a splice at the member's own place.
 """
 
+import itertools
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -45,6 +46,28 @@ def split_fields(body: bytes) -> Fields:
         raise InvalidRequest(f"the body is not valid JSON: {error}") from error
     except RecursionError as error:
         raise InvalidRequest("the body is nested too deeply") from error
+
+
+_BRACKETS_AND_QUOTES: Final = b'[]{}"'
+_ALL_ELSE: Final = bytes(set(range(256)) - set(_BRACKETS_AND_QUOTES))
+_ESCAPE: Final = re.compile(rb"\\.", re.DOTALL)
+_STRING: Final = re.compile(rb'"[^"]*"')
+_STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+
+def check_depth(body: bytes, max_depth: int) -> None:
+    """Raise InvalidRequest when valid JSON nests deeper than `max_depth` (limits.max_json_depth).
+
+    A body with fewer brackets than that cannot: nearly all are done with after counting them.
+    """
+    if body.count(b"[") + body.count(b"{") <= max_depth:
+        return
+    unescaped = _ESCAPE.sub(b"", body) if b"\\" in body else body
+    brackets = _STRING.sub(b"", unescaped.translate(None, _ALL_ELSE))
+    if max(itertools.accumulate(map(_STEPS.__getitem__, brackets)), default=0) > max_depth:
+        raise InvalidRequest(
+            f"the body is nested deeper than {max_depth} levels (limits.max_json_depth)"
+        )
 
 
 def read_model(fields: Mapping[str, msgspec.Raw]) -> str:

@@ -1,5 +1,6 @@
 """What `serve` says when it is ready."""
 
+import functools
 import shlex
 from collections.abc import Sequence
 from typing import Final
@@ -55,20 +56,24 @@ def _curl(codec: Codec, address: str, model: str) -> str:
 def _cheapest_offer(config: Config, codec: Codec) -> tuple[Provider, str] | None:
     """The cheapest model that writes text, of a provider that can be used if there is one.
 
-    An embedded one comes after those that a key is there for.
+    An embedded one comes after those that a key is there for, and what is translated after what
+    passes through.
     """
     offers = [
         (provider, model_id)
         for provider in config.providers.values()
-        if codec.api_protocol in provider.protocols
         for model_id, model in provider.models.items()
         if "text" in model.output_modalities
     ]
-    return min(offers, key=_reluctance, default=None)
+    return min(offers, key=functools.partial(_reluctance, codec), default=None)
 
 
-def _reluctance(offer: tuple[Provider, str]) -> tuple[bool, bool, float]:
+def _reluctance(codec: Codec, offer: tuple[Provider, str]) -> tuple[bool, bool, bool, float]:
     provider, model_id = offer
     price = provider.models[model_id].price
-    is_free = provider.embedded is not None
-    return provider.unusable is not None, is_free, float(price.input) if price else 0.0
+    return (
+        provider.unusable is not None,
+        provider.embedded is not None,
+        codec.api_protocol not in provider.protocols,
+        float(price.input) if price else 0.0,
+    )

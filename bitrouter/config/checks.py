@@ -17,9 +17,11 @@ from bitrouter.config.schema import (
     CatalogEntry,
     Duration,
     Limits,
+    Quirk,
     ServerSettings,
     Size,
     Timeouts,
+    Traits,
 )
 
 MAX_NAME: Final = 256  # reliability.md, section 6
@@ -37,6 +39,7 @@ _PROVIDER_NAME: Final = re.compile(r"[^\s:/\x00-\x1f\x7f-\x9f]+")
 _ENV_PREFIX: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _HEADER_VALUE: Final = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?")  # section 5.5, ASCII only
+_LIST_MEMBER: Final = re.compile(r"[!-+\--~]+")  # of a header that is a list: without a comma
 
 _CREDENTIAL_HEADERS: Final = frozenset(
     {
@@ -72,6 +75,12 @@ _RESERVED_HEADERS: Final = frozenset(
     }
 )
 _DEFAULTS: Final = ServerSettings()
+_SETTABLE: Final = (*Traits.__struct_fields__, "translate_to")
+# What becomes a header: how it may look, and what to say of another look.
+_HEADER_TRAITS: Final = (
+    ("version", _HEADER_VALUE, "must be visible ASCII text"),
+    ("betas", _LIST_MEMBER, "must be visible ASCII characters, without spaces and commas"),
+)
 
 
 def is_credential(text: str) -> bool:
@@ -170,12 +179,13 @@ def check_providers(
                 f"there is no such provider{nearest(derives, names) or '; known: ' + _list(names)}",
                 derives,
             )
-        _check_protocols(document, path, entry.get("api_protocol"), protocols)
+        _check_protocols(document, (*path, "api_protocol"), entry.get("api_protocol"), protocols)
         _check_env_prefix(document, path, entry.get("env_prefix"))
         api_base = entry.get("api_base")
         if isinstance(api_base, str) and (problem := api_base_problem(api_base)):
             document.report((*path, "api_base"), problem)
         _check_headers(document, path, entry)
+        check_quirks(document, path, entry, protocols)
         for model_id in _mapping(entry, "models"):
             _check_model_name(document, (*path, "models"), model_id)
         *_, root = _ancestry(name, providers)
@@ -245,10 +255,9 @@ def env_prefixes(name: str, given: object) -> tuple[str, ...]:
 
 
 def _check_protocols(
-    document: Document, path: Path, value: object, protocols: Collection[str]
+    document: Document, where: Path, value: object, protocols: Collection[str]
 ) -> None:
     words = value if isinstance(value, list) else [value]
-    where = (*path, "api_protocol")
     if words == []:
         document.report(where, f"needs at least one of {_list(protocols)}")
     for index, word in enumerate(words):
@@ -295,6 +304,44 @@ def _check_headers(document: Document, path: Path, entry: Mapping) -> None:
         seen.add(lower)
         if isinstance(value, str) and not _HEADER_VALUE.fullmatch(value):
             document.report((*where, name), "must be visible ASCII text")
+
+
+def check_quirks(
+    document: Document, path: Path, entry: Mapping, protocols: Collection[str]
+) -> None:
+    """The rules in `quirks` of the mapping at `path`: words of protocols, globs, header values."""
+    rules = entry.get("quirks")
+    for index, value in enumerate(rules if isinstance(rules, list) else ()):
+        if isinstance(value, dict):
+            _check_quirk(document, (*path, "quirks", index), value, protocols)
+
+
+def _check_quirk(document: Document, path: Path, rule: Mapping, protocols: Collection[str]) -> None:
+    given = {key for key, value in rule.items() if value is not None}
+    if given.isdisjoint(_SETTABLE) and given <= {*Quirk.__struct_fields__}:
+        document.report(path, f"sets nothing; give at least one of {', '.join(_SETTABLE)}")
+    for key in ("protocols", "translate_to"):
+        _check_protocols(document, (*path, key), rule.get(key), protocols)
+    if {"protocols", "translate_to"} <= given:
+        message = "holds for clients of every protocol; leave `protocols` out, or to another rule"
+        document.report((*path, "translate_to"), message)
+    if rule.get("models") == []:
+        document.report((*path, "models"), "needs at least one glob, such as `*-mini`")
+    for key, shape, message in _HEADER_TRAITS:
+        for place, text in _texts((*path, key), rule.get(key)):
+            if not shape.fullmatch(text):
+                document.report(place, message)
+    for place, text in _texts((*path, "models"), rule.get("models")):
+        if not text or _CONTROL.search(text):
+            document.report(place, "must be a glob over model ids, such as `*-mini`")
+
+
+def _texts(path: Path, value: object) -> Iterator[tuple[Path, str]]:
+    """The texts of a field that takes one or a list, each with its place."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, list):
+        yield from (((*path, at), text) for at, text in enumerate(value) if isinstance(text, str))
 
 
 def _check_embedded(document: Document, path: Path, entry: Mapping, embedded: bool) -> None:

@@ -101,6 +101,7 @@ class ProviderResolver:
             default_headers=_first(entry.default_headers, base.default_headers if base else {}),
             timeouts=_overlay(base.timeouts if base else self._timeouts, entry.timeouts),
             models=self._models(entry, base),
+            quirks=(*(base.quirks if base else ()), *(entry.quirks or ())),
             embedded=embedded,
         )
         return self._with_key(provider, entry, base, prefixes)
@@ -118,6 +119,7 @@ class ProviderResolver:
             default_headers=builtin.default_headers or {},
             timeouts=_overlay(self._timeouts, builtin.timeouts),
             models=builtin.models or {},
+            quirks=builtin.quirks or (),
             embedded=Embedded() if builtin.embedded else None,
         )
 

@@ -10,6 +10,8 @@ from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 
+from bitrouter.ir import Effort
+
 _DURATION: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)(ms|s|m|h)?")
 _SECONDS: Final = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _MAX_SECONDS: Final = 365 * 86_400
@@ -213,19 +215,35 @@ class Capabilities(Section, frozen=True):
     structured_output: bool | None = None
 
 
-class Traits(Section, frozen=True):
-    """How one model of one provider takes what a translation writes.
+# Fields of ir.Request that some models refuse.
+Refusable = Literal[
+    "temperature",
+    "top_p",
+    "top_k",
+    "stop",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "n",
+    "logprobs",
+    "parallel_tools",
+    "verbosity",
+    "user",
+    "metadata",
+    "service_tier",
+]
 
-    What has no default here is set by the rules of `config/quirks.yaml`, by those of the provider's
-    catalogue entry and by the user's, in this order, the later over the earlier.
+
+class Traits(Section, frozen=True):
+    """How one model of one provider takes what a translation writes: see `traits.traits_of`.
 
     - `max_tokens_field`: chat's name for the limit of the answer
-    - `unsupported`: fields, in neutral names (`temperature`, `top_p`, `top_k`, `stop`, `seed`,
-      `presence_penalty`, `frequency_penalty`, `logprobs`, `parallel_tools`, `verbosity`, `user`,
-      `metadata`, `service_tier`), that the model refuses: they are dropped and announced
+    - `unsupported`: fields of ir.Request (`Refusable`) that the model refuses: they are dropped
+      and announced
     - `reasoning`: how the model is told how much to think, `none` if it does not
     - `efforts`: the words of effort that it takes; others become the nearest. Empty: all
     - `replay_reasoning`: whether a chat server wants its `reasoning_content` back
+    - `call_signatures`: whether a chat server wants Google's thought signatures back, on calls
     - `cache_hints`: which prompt-cache marks the provider takes
     - `structured_output`: `native`, or a `tool` whose arguments are the answer
     - `schema`: whether Google takes a JSON Schema or only its own subset
@@ -244,6 +262,7 @@ class Traits(Section, frozen=True):
     reasoning: Literal["effort", "adaptive", "budget", "level", "none"] = "effort"
     efforts: tuple[str, ...] = ()
     replay_reasoning: bool = False
+    call_signatures: bool = False
     cache_hints: Literal["none", "cache_control", "breakpoints"] = "none"
     structured_output: Literal["native", "tool"] = "native"
     schema: Literal["subset", "json_schema"] = "subset"
@@ -255,6 +274,39 @@ class Traits(Section, frozen=True):
     tool_media: bool = False
     version: str = "2023-06-01"
     betas: tuple[str, ...] = ()
+
+
+Words = str | tuple[str, ...]
+
+
+class Quirk(Section, frozen=True):
+    """A rule that sets some traits of some models. None leaves a trait as it is.
+
+    `models` are globs over model ids in any case, `protocols` the words of api_protocol that it
+    concerns, None for all. `translate_to` is the protocol, of those that the provider speaks, in
+    which such a model is asked for clients of another; the rest are the members of Traits.
+    """
+
+    models: Words = "*"
+    protocols: Words | None = None
+    translate_to: str | None = None
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = None
+    unsupported: tuple[Refusable, ...] | None = None
+    reasoning: Literal["effort", "adaptive", "budget", "level", "none"] | None = None
+    efforts: tuple[Effort, ...] | None = None
+    replay_reasoning: bool | None = None
+    call_signatures: bool | None = None
+    cache_hints: Literal["none", "cache_control", "breakpoints"] | None = None
+    structured_output: Literal["native", "tool"] | None = None
+    schema: Literal["subset", "json_schema"] | None = None
+    strict_tools: bool | None = None
+    stream_usage: bool | None = None
+    hosted_tools: Literal["refuse", "drop"] | None = None
+    web_search: str | None = None
+    tool_ids: bool | None = None
+    tool_media: bool | None = None
+    version: str | None = None
+    betas: tuple[str, ...] | None = None
 
 
 class Model(Section, frozen=True):
@@ -274,14 +326,15 @@ class ProviderEntry(Section, frozen=True):
     """A provider as written; `derives` fills what is not given."""
 
     derives: str | None = None
-    api_protocol: str | tuple[str, ...] | None = None
+    api_protocol: Words | None = None
     api_base: str | None = None
     api_key: Secret | None = None
-    env_prefix: str | tuple[str, ...] | None = None
+    env_prefix: Words | None = None
     auth: Auth | None = None
     default_headers: dict[str, str] | None = None
     timeouts: TimeoutsEntry | None = None
     models: dict[str, Model] | None = None
+    quirks: tuple[Quirk, ...] | None = None
     model_path: str | None = None
     threads: Positive | None = None
 
@@ -307,8 +360,9 @@ class Provider(Section, frozen=True):
     """A provider ready for use.
 
     `protocols` are words of `api_protocol`, the preferred first. `api_base` is a URL without a
-    trailing slash, and empty for an embedded provider, whose port is known once it runs.
-    `unusable` says in one sentence why no request can go there (no key), or is None.
+    trailing slash, and empty for an embedded provider, whose port is known once it runs. Of the
+    `quirks` the later win: those of what it derives from stand before its own. `unusable` says in
+    one sentence why no request can go there (no key), or is None.
     """
 
     name: str
@@ -319,6 +373,7 @@ class Provider(Section, frozen=True):
     default_headers: dict[str, str] = {}
     timeouts: Timeouts = Timeouts()
     models: dict[str, Model] = {}
+    quirks: tuple[Quirk, ...] = ()
     embedded: Embedded | None = None
     unusable: str | None = None
 

@@ -1,15 +1,15 @@
 """What is sent to an endpoint for a request."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from bitrouter import __version__
 from bitrouter.config.schema import Auth, Provider, Secret
-from bitrouter.errors import TranslationUnavailable
 from bitrouter.protocols.base import HeaderReader, Request, UpstreamCall
 from bitrouter.protocols.codec import Codec
-from bitrouter.routing.table import Endpoint, Route
+from bitrouter.routing.table import Endpoint
 
 # reliability.md, 7: an allow-list. All else that a client sends ends here.
 _RELAYED: Final = ("traceparent", "tracestate")
@@ -38,48 +38,35 @@ class _Prepared(msgspec.Struct, frozen=True):
     headers: dict[str, str]
 
 
-def native_endpoints(route: Route, codec: Codec) -> tuple[Endpoint, ...]:
-    """The endpoints that answer in the client's own protocol.
-
-    Raises TranslationUnavailable when there are none.
-    """
-    endpoints = route.speaking(codec.api_protocol)
-    if not endpoints:
-        spoken = sorted({word for e in route.endpoints for word in e.provider.protocols})
-        raise TranslationUnavailable(
-            f"model {route.name!r} is served in the protocol {' or '.join(spoken)},"
-            f" not in {codec.api_protocol}; this version does not translate between them"
-        )
-    return endpoints
-
-
 def plan(
     codec: Codec,
     request: Request,
     endpoint: Endpoint,
     target: Target,
     header: HeaderReader,
+    *,
     request_id: str,
+    own_headers: Mapping[str, str],
+    body: bytes,
 ) -> UpstreamCall:
-    """The call that passes `request` on to an endpoint of the same protocol.
+    """The call of `codec`'s protocol that asks an endpoint for `request`.
 
-    `header` reads the client's headers, of which only the protocol's own and the trace context
-    go further. Raises InvalidRequest for a body with duplicate keys.
+    `own_headers` are the protocol's; of the client's own, which `header` reads, the trace context
+    goes further and nothing else.
     """
     slot = (codec.name, request.operation.suffix, request.framing, target)
     prepared: _Prepared | None = endpoint.prepared.get(slot)
     if prepared is None:
         prepared = _prepare(codec, request, endpoint, target)
         endpoint.prepared[slot] = prepared
-    headers = prepared.headers | codec.request_headers(header)
-    headers["X-Request-Id"] = request_id
+    headers = {**prepared.headers, **own_headers, "X-Request-Id": request_id}
     for name in _RELAYED:
         if value := header(name):
             headers[name] = value
     url = prepared.url
     if request.query:
         url = f"{url}{'&' if '?' in url else '?'}{request.query}"
-    return UpstreamCall(url, headers, codec.passthrough_body(request, endpoint.model_id))
+    return UpstreamCall(url, headers, body)
 
 
 def _prepare(codec: Codec, request: Request, endpoint: Endpoint, target: Target) -> _Prepared:

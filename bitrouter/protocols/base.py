@@ -10,7 +10,7 @@ import msgspec
 
 from bitrouter.envelope import Fields
 from bitrouter.errors import BadResponse, InvalidRequest, RouterError
-from bitrouter.ir import Usage
+from bitrouter.ir import Failure, Usage
 
 # A request header by its name in any case, repeated lines joined by ", " (RFC 9110, 5.2).
 HeaderReader = Callable[[str], str | None]
@@ -81,13 +81,15 @@ class Transform(Protocol):
     """What one streamed answer goes through on its way to the client.
 
     `started` turns true with the first event: until then nothing has to be sent, and the attempt
-    can be given up. `failed` is the provider's own error event, in its words; `complete` that the
-    protocol's own end was seen; `usage` what the answer has said of it so far.
+    can be given up. `complete` is that the protocol's own end was seen.
     """
 
     started: bool
-    failed: str | None
     complete: bool
+
+    @property
+    def failed(self) -> Failure | None:
+        """The provider's own error event, once it has come."""
 
     @property
     def usage(self) -> Usage | None:
@@ -96,8 +98,10 @@ class Transform(Protocol):
     def feed(self, chunk: bytes) -> bytes:
         """What to send to the client for one chunk from the upstream."""
 
-    def finish(self) -> bytes:
-        """What to send when the upstream has ended its stream."""
+    def finish(self, error: RouterError | None = None) -> bytes:
+        """What to send when the upstream's bytes have ended, by `error` if it broke off: the rest
+        of the answer if that makes it complete, else the protocol's own error event.
+        """
 
     def fail(self, error: RouterError) -> bytes:
         """What to send when the answer cannot be completed: the protocol's own error event."""
@@ -141,6 +145,24 @@ def require(fields: Fields, name: str, *kinds: str) -> None:
     kind = _KINDS.get(first, "a number" if first == 0x2D or 0x30 <= first <= 0x39 else "")
     if kind not in kinds:
         raise InvalidRequest(f"{name} must be {' or '.join(kinds)}")
+
+
+def decode_body(
+    decoder: "msgspec.json.Decoder[T]", body: bytes | msgspec.Raw, where: str = ""
+) -> T:
+    """Decode a request's body, which is JSON, or a part of it that stands at `where`.
+
+    Raises InvalidRequest that names the place (`messages[3].content[1].type`) where it is not what
+    the decoder expects.
+    """
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        words, _, path = str(error).partition(" - at `$")
+        place = (where + path.removesuffix("`")).removeprefix(".")
+        raise InvalidRequest(f"{place or 'the body'}: {words[:1].lower()}{words[1:]}") from error
+    except _NOT_DECODED as error:
+        raise InvalidRequest(f"{where or 'the body'} cannot be read: {error}") from error
 
 
 def decode_part(decoder: "msgspec.json.Decoder[T]", data: bytes) -> T | None:

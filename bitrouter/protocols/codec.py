@@ -79,5 +79,8 @@ class Codec(Protocol):
     def encode_error(self, error: RouterError, request_id: str) -> ErrorAnswer:
         """An error as this protocol's clients expect it."""
 
+    def encode_count(self, tokens: int) -> bytes:
+        """The answer of the protocol's token counter; empty where it has none."""
+
     def example(self, model: str, prompt: str) -> tuple[str, bytes]:
         """A smallest request to generate: its path and its body."""

@@ -25,21 +25,24 @@ MARKS: Final = (_PREFIX.encode(), _PREFIX_IN_BASE64.encode())
 class _Content(msgspec.Struct, omit_defaults=True):
     sig: str
     id: str | None = None
+    redacted: bool = False
 
 
 _content: Final = msgspec.json.Decoder(_Content)
 
 
-def seal(signature: Signature) -> str:
-    """The envelope, in letters, digits and `.-_`: for carriers that are text."""
-    content = msgspec.json.encode(_Content(signature.value, signature.id))
+def seal(signature: Signature, *, redacted: bool = False) -> str:
+    """The envelope, in letters, digits and `.-_`: for carriers that are text. `redacted` is what
+    Reasoning.redacted says, for carriers that have no other place for it.
+    """
+    content = msgspec.json.encode(_Content(signature.value, signature.id, redacted))
     text = base64.urlsafe_b64encode(content).decode().rstrip("=")
     return f"{_PREFIX}{signature.origin}.{text}"
 
 
-def seal_in_base64(signature: Signature) -> str:
+def seal_in_base64(signature: Signature, *, redacted: bool = False) -> str:
     """The envelope as standard base64: for carriers that are bytes."""
-    return base64.b64encode(seal(signature).encode()).decode()
+    return base64.b64encode(seal(signature, redacted=redacted).encode()).decode()
 
 
 def unseal(carried: str) -> Signature | None:
@@ -48,24 +51,41 @@ def unseal(carried: str) -> Signature | None:
     """
     if not carried.startswith(_PREFIX):
         return None
-    origin, _, text = carried.removeprefix(_PREFIX).partition(".")
-    try:
-        content = _content.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (ValueError, binascii.Error, msgspec.MsgspecError):
-        return Signature("")
-    return Signature(origin, content.sig, content.id)
+    origin, content = _open(carried)
+    return Signature(origin, content.sig, content.id) if content else Signature("")
 
 
 def unseal_from_base64(carried: str) -> Signature | None:
     """The same for a carrier that is bytes, in either alphabet, padded or not."""
+    text = _text_of_base64(carried)
+    return None if text is None else unseal(text)
+
+
+def holds_redacted(carried: str) -> bool:
+    """Whether an envelope, in either form, was sealed as `redacted`."""
+    text = carried if carried.startswith(_PREFIX) else _text_of_base64(carried)
+    if text is None or not text.startswith(_PREFIX):
+        return False
+    _, content = _open(text)
+    return content is not None and content.redacted
+
+
+def _open(envelope: str) -> tuple[str, _Content | None]:
+    origin, _, text = envelope.removeprefix(_PREFIX).partition(".")
+    try:
+        return origin, _content.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (ValueError, binascii.Error, msgspec.MsgspecError):
+        return origin, None
+
+
+def _text_of_base64(carried: str) -> str | None:
     if not carried.startswith(_PREFIX_IN_BASE64):
         return None
     standard = carried.replace("-", "+").replace("_", "/").rstrip("=")
     try:
-        text = base64.b64decode(standard + "=" * (-len(standard) % 4)).decode()
+        return base64.b64decode(standard + "=" * (-len(standard) % 4)).decode()
     except ValueError:
         return None
-    return unseal(text)
 
 
 def may_hold_envelope(body: bytes) -> bool:

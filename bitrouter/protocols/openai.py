@@ -5,7 +5,8 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from bitrouter.envelope import replace_value
+from bitrouter import ir
+from bitrouter.envelope import Fields, replace_value
 from bitrouter.errors import RouterError
 from bitrouter.ir import Failure, LogProb
 from bitrouter.protocols.base import (
@@ -104,6 +105,15 @@ def decode_failure(event: dict[str, Any]) -> Failure:
     return Failure(status, message or "", code)
 
 
+_fields: Final = msgspec.json.Decoder(dict[str, Any])
+
+
+def failure_in(data: bytes) -> Failure | None:
+    """A chunk of a stream, if it is an error: one with something in a member `error`."""
+    event = decode_part(_fields, data)
+    return decode_failure(event) if event and event.get("error") else None
+
+
 class TokenLogProb(msgspec.Struct, omit_defaults=True):
     """One entry of `logprobs`, the same in both protocols."""
 
@@ -130,6 +140,32 @@ def _token_logprob(one: LogProb) -> dict[str, Any]:
     return {"token": one.token, "logprob": one.logprob, "bytes": spelled}
 
 
+# Members of a request that both protocols have and no other vendor's: protocols.md, 2.2 and 2.8.
+_FAMILY_FIELDS: Final = (
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "moderation",
+    "store",
+)
+
+
+def family_fields(fields: Fields) -> dict[str, msgspec.Raw]:
+    """The members of a request that go on to the other protocol of the family as they are."""
+    return {
+        name: fields[name]
+        for name in _FAMILY_FIELDS
+        if name in fields and bytes(fields[name]) != b"null"
+    }
+
+
+def user_member(request: ir.Request) -> str:
+    """The member for the end user: `user`, which every server knows, unless the client said
+    `safety_identifier`, its successor.
+    """
+    return request.spellings.get("user", "user") if request.origin == ORIGIN else "user"
+
+
 _schema: Final = msgspec.json.Decoder()
 
 
@@ -137,7 +173,10 @@ def is_strict_shape(schema: msgspec.Raw) -> bool:
     """Whether a schema is already as `strict: true` wants it: every object closed, and all of its
     properties required (protocols.md, 2.6). It is never rewritten to get there.
     """
-    return _is_strict(_schema.decode(schema))
+    try:
+        return _is_strict(_schema.decode(schema))
+    except RecursionError:
+        return False
 
 
 def _is_strict(node: Any) -> bool:
@@ -147,9 +186,9 @@ def _is_strict(node: Any) -> bool:
         return True
     properties = node.get("properties")
     if node.get("type") == "object" or isinstance(properties, dict):
-        required = node.get("required") or []
-        names = set(properties) if isinstance(properties, dict) else set()
-        if node.get("additionalProperties") is not False or names != set(required):
+        required = node.get("required")
+        names = sorted(properties) if isinstance(properties, dict) else []
+        if node.get("additionalProperties") is not False or names != _names(required):
             return False
     inner = [*properties.values()] if isinstance(properties, dict) else []
     for name in ("$defs", "definitions"):
@@ -157,6 +196,13 @@ def _is_strict(node: Any) -> bool:
             inner += node[name].values()
     inner += [node[name] for name in ("items", "anyOf", "oneOf", "allOf") if name in node]
     return all(map(_is_strict, inner))
+
+
+def _names(required: Any) -> list[str]:
+    """What an object schema requires, in order; whatever is no name does not count."""
+    if not isinstance(required, list):
+        return []
+    return sorted({name for name in required if isinstance(name, str)})
 
 
 class OpenAICodec:

@@ -9,7 +9,7 @@ never holds half an event, whatever has to follow.
 from abc import ABC, abstractmethod
 
 from bitrouter.errors import BadResponse, RouterError
-from bitrouter.ir import Usage
+from bitrouter.ir import Failure, Usage
 from bitrouter.protocols.base import is_json
 from bitrouter.sse import SSEDecoder, SSEEvent
 
@@ -21,7 +21,7 @@ class SSEPassthrough(ABC):
         self._decoder = SSEDecoder(max_event_bytes)
         self.started = False
         self.complete = False
-        self.failed: str | None = None
+        self.failed: Failure | None = None
 
     @property
     @abstractmethod
@@ -53,10 +53,10 @@ class SSEPassthrough(ABC):
         self._observe_all(self._decoder.feed(chunk))
         return self._decoder.passed
 
-    def finish(self) -> bytes:
+    def finish(self, error: RouterError | None = None) -> bytes:
         """The end of the upstream's bytes; an error event if they were not the whole answer."""
         rest = self.observe_rest()
-        return rest if self.is_over else self.fail(cut_stream())
+        return rest if self.is_over else self.fail(error or cut_stream())
 
     def observe_rest(self) -> bytes:
         """Look at what has no blank line after it, and give it back unless it was cut."""

@@ -11,7 +11,7 @@ import msgspec
 
 from bitrouter.config.schema import Traits
 from bitrouter.errors import UnsupportedFeature
-from bitrouter.ir import Request, ToolChoice
+from bitrouter.ir import Request, Tool, ToolChoice
 
 _EMPTY: Final[dict[str, Any]] = {"stop": ()}
 
@@ -25,7 +25,10 @@ def fitting(request: Request, traits: Traits, lacks: tuple[str, ...]) -> tuple[R
     """
     changes: dict[str, Any] = {}
     dropped: list[str] = []
-    for name in (*lacks, *traits.unsupported):
+    names = (*lacks, *traits.unsupported)
+    if "logprobs" in names:
+        names = (*names, "top_logprobs")  # which is refused without it
+    for name in names:
         value = getattr(request, name, None)
         if value is None or value == () or value == {} or name in changes:
             continue
@@ -77,7 +80,8 @@ def _settle_choice(request: Request, changes: dict[str, Any]) -> None:
             raise UnsupportedFeature(
                 "tool_choice: a call is required, and there is no tool to call"
             )
-        changes["tool_choice"] = changes["parallel_tools"] = None
+        if choice is not None or request.parallel_tools is not None:
+            changes["tool_choice"] = changes["parallel_tools"] = None
         return
     if choice is not None and choice.names:
         known = {tool.name for tool in request.tools}
@@ -89,10 +93,25 @@ def _settle_choice(request: Request, changes: dict[str, Any]) -> None:
 def only_chosen(request: Request) -> Request:
     """The request with the tools that its choice leaves, for protocols that cannot say which."""
     choice = request.tool_choice
-    if choice is None or len(choice.names) < 2:
+    if choice is None or not choice.names:
         return request
+    if len(choice.names) == 1 and choice.mode == "required":
+        return request  # which every protocol can say
     return msgspec.structs.replace(
         request,
         tools=[tool for tool in request.tools if tool.name in choice.names],
         tool_choice=ToolChoice(choice.mode),
     )
+
+
+_PLAIN_TEXT: Final = b'{"type":"text"}'
+
+
+def with_grammar(tool: Tool) -> str | None:
+    """The description of a free-text tool that is sent as a function: with the grammar that its
+    text has to follow, which a function's schema has no place for.
+    """
+    if tool.format is None or bytes(tool.format) == _PLAIN_TEXT:
+        return tool.description
+    grammar = f"The input has to follow this format: {bytes(tool.format).decode()}"
+    return f"{tool.description}\n\n{grammar}" if tool.description else grammar

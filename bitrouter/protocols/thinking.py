@@ -51,9 +51,12 @@ def budget_of(thinking: Thinking) -> int | None:
 
 
 def nearest_effort(effort: Effort, taken: Sequence[str]) -> Effort:
-    """The word closest to `effort` of those that a model takes; the lower of two. All if empty."""
+    """The word closest to `effort` of those that a model takes; the lower of two. All if empty.
+
+    Thinking is not switched off for want of a word for a little of it.
+    """
     if not taken or effort in taken:
         return effort
     place = EFFORTS.index(effort)
-    known = [word for word in EFFORTS if word in taken]
-    return min(known, key=lambda word: abs(EFFORTS.index(word) - place), default=effort)
+    known = [word for word in EFFORTS if word in taken and word != "none"]
+    return min(known, key=lambda word: abs(EFFORTS.index(word) - place), default="none")

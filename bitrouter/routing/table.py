@@ -68,17 +68,19 @@ class Route:
         self.source: Source = source
         self.price = price
         self.label = label if label is not None else name
-        self._by_protocol: dict[str, tuple[Endpoint, ...]] = {}
+        self._by_protocol: dict[str, tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]] = {}
 
-    def speaking(self, protocol: str) -> tuple[Endpoint, ...]:
-        """The endpoints whose provider speaks `protocol` natively, a word of api_protocol.
+    def by_preference(self, protocol: str) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
+        """The endpoints whose provider speaks `protocol` (a word of api_protocol), and the others.
 
         Those that cannot be used, for want of a key, are left out unless there is no other.
         """
         found = self._by_protocol.get(protocol)
         if found is None:
-            speakers = tuple(e for e in self.endpoints if protocol in e.provider.protocols)
-            found = tuple(e for e in speakers if e.provider.unusable is None) or speakers
+            usable = tuple(e for e in self.endpoints if e.provider.unusable is None)
+            asked = usable or self.endpoints
+            native = tuple(e for e in asked if protocol in e.provider.protocols)
+            found = native, tuple(e for e in asked if protocol not in e.provider.protocols)
             self._by_protocol[protocol] = found
         return found
 

@@ -36,6 +36,7 @@ from bitrouter.routing.state import DynamicRoute, RouteState
 from bitrouter.server.answers import error_answer, json_answer
 from bitrouter.server.body import read_json_body
 from bitrouter.server.discovery import decode_name
+from bitrouter.server.explain import explain, read_question
 from bitrouter.server.services import Services
 
 _log: Final = logging.getLogger("bitrouter")
@@ -115,6 +116,17 @@ class Admin:
         if refusal := self._guard(request, request_id):
             return refusal
         return self._tagged(request_id, {"routes": list(_route_views(self._services.routes))})
+
+    async def explain(
+        self, request: web.BaseRequest, request_id: str, rest: str
+    ) -> web.StreamResponse:
+        """How a model's name resolves, and what becomes of requests for it."""
+        if refusal := self._guard(request, request_id):
+            return refusal
+        query = request.rel_url.query
+        name, codecs = read_question(query.getall("model", []), query.getall("protocol", []))
+        state = self._services.routes
+        return self._tagged(request_id, explain(state.current, state.config, name, codecs))
 
     async def set_route(
         self, request: web.BaseRequest, request_id: str, rest: str

@@ -1,5 +1,6 @@
 """One attempt: a request asked of one endpoint, up to the point where the answer is certain."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
@@ -9,9 +10,9 @@ from multidict import CIMultiDict
 
 from bitrouter.config.schema import Limits, Secret
 from bitrouter.errors import BadResponse, Rejected, UpstreamError, UpstreamUnavailable
-from bitrouter.exchange.plan import plan
-from bitrouter.protocols.base import CONTENT_TYPES, Framing, HeaderReader, Request, is_json_object
-from bitrouter.protocols.codec import Codec
+from bitrouter.exchange.exchange import Exchange, begin
+from bitrouter.exchange.inquiry import Inquiry
+from bitrouter.protocols.base import CONTENT_TYPES, Framing
 from bitrouter.routing.table import Endpoint
 from bitrouter.server.answers import base_headers
 from bitrouter.server.record import Record
@@ -23,33 +24,32 @@ _MAX_ERROR_BYTES: Final = 1 << 20
 # Besides every 5xx. 401 and 403 are about the router's own key there, not about the client's.
 _RETRYABLE: Final = frozenset({401, 403, 408, 409, 429})
 _CREDENTIALS_REFUSED: Final = frozenset({401, 403})
-# What a provider's stream must call itself. NDJSON is made of its SSE stream.
-_STREAM_TYPES: Final = {
-    Framing.SSE: "text/event-stream",
-    Framing.NDJSON: "text/event-stream",
-    Framing.ARRAY: "application/json",
-}
+# It is a rate limit by its status, and no waiting helps (protocols.md, 2.12).
+_NO_CREDIT: Final = "insufficient_quota"
+_DROPPED: Final = "x-bitrouter-dropped"
+_FIELD_NAME: Final = re.compile(r"[A-Za-z0-9_.\[\]-]{1,64}")
+_MAX_DROPPED: Final = 32
 
 
 async def ask(
-    services: Services,
-    codec: Codec,
-    wanted: Request,
-    header: HeaderReader,
-    record: Record,
-    endpoint: Endpoint,
+    services: Services, inquiry: Inquiry, record: Record, endpoint: Endpoint
 ) -> WholeAnswer | StreamAnswer:
-    """Ask one endpoint. Raises UpstreamError when it gives no answer to pass on."""
+    """Ask one endpoint. Raises UpstreamError when it gives no answer to pass on, and
+    UnsupportedFeature when it cannot be asked this.
+    """
     provider = endpoint.provider
     if provider.unusable is not None:
         raise UpstreamUnavailable(f"provider {provider.name!r} is not usable: {provider.unusable}")
     target = await services.find_target(provider)
-    call = plan(codec, wanted, endpoint, target, header, record.request_id)
+    exchange = begin(inquiry, endpoint, target, services.means)
     record.called_at = perf_counter()
-    upstream = await services.upstream.open(call, provider.timeouts, stream=wanted.stream)
+    stream = exchange.framing is not Framing.WHOLE
+    upstream = await services.upstream.open(exchange.call, provider.timeouts, stream=stream)
     record.upstream_request_id = _request_id(upstream)
     limits = services.routes.config.limits
-    attempt = Attempt(codec, wanted, endpoint, target.api_key, upstream, limits, record)
+    attempt = Attempt(
+        exchange, inquiry.request.framing, endpoint, target.api_key, upstream, limits, record
+    )
     try:
         return await attempt.answer()
     except BaseException:
@@ -65,8 +65,8 @@ def _request_id(upstream: UpstreamResponse) -> str | None:
 class Attempt:
     """A call whose answer's head has come, until it is known what the answer is worth."""
 
-    codec: Codec
-    wanted: Request
+    exchange: Exchange
+    client_framing: Framing
     endpoint: Endpoint
     api_key: Secret | None
     upstream: UpstreamResponse
@@ -80,33 +80,34 @@ class Attempt:
             raise await self._refusal()
         if not 200 <= status < 300:
             raise BadResponse(f"the upstream answered with status {status}")
-        return await (self._begin_stream() if self.wanted.stream else self._read_whole())
+        if self.exchange.framing is Framing.WHOLE:
+            return await self._read_whole()
+        return await self._begin_stream()
 
     async def _read_whole(self) -> WholeAnswer:
         """Read the whole answer and see that it is whole: it must be JSON to its end."""
         upstream = self.upstream
         body = await upstream.read_body(self.limits.max_response_bytes)
-        usage = self.codec.read_usage(self.wanted, body)
+        whole = self.exchange.read_whole(body)
         self.record.answered_at = perf_counter()
         upstream.release()
         headers = self._client_headers()
-        headers["Content-Type"] = upstream.headers.get("Content-Type", "application/json")
-        return WholeAnswer(upstream.status, headers, body, usage)
+        headers["Content-Type"] = whole.content_type or upstream.headers.get(
+            "Content-Type", CONTENT_TYPES[Framing.WHOLE]
+        )
+        return WholeAnswer(upstream.status, headers, whole.body, whole.usage)
 
     async def _begin_stream(self) -> StreamAnswer:
         """Wait for the first event, which decides whether there is a stream to pass on."""
-        framing = self.wanted.framing
-        expected = _STREAM_TYPES[framing]
+        expected = CONTENT_TYPES[self.exchange.framing]
         if self.upstream.content_type not in (expected, ""):
             raise BadResponse(f"the upstream's answer is not a stream of {expected}")
-        transform = self.codec.passthrough(
-            self.wanted, self.limits.max_event_bytes, self.record.request_id
-        )
+        transform = self.exchange.transform(self.limits.max_event_bytes)
         idle_s = self.endpoint.provider.timeouts.idle
         opening, ended = await await_first_event(self.upstream, transform, idle_s, self.api_key)
         self.record.answered_at = self.record.first_byte_at = perf_counter()
         headers = self._client_headers()
-        headers["Content-Type"] = _stream_type(framing, self.upstream)
+        headers["Content-Type"] = self._stream_type()
         headers["Cache-Control"] = "no-cache"
         headers["X-Accel-Buffering"] = "no"
         return StreamAnswer(headers, self.upstream, transform, opening, ended, self.api_key)
@@ -120,40 +121,60 @@ class Attempt:
             body = await self.upstream.read_body(_MAX_ERROR_BYTES)
         except UpstreamError:
             body = b""
-        is_page = self.codec.read_error(body) is None and not is_json_object(body)
-        body = b"" if is_page else masked(body, self.api_key)
-        detail = self.codec.read_error(body) or f"the upstream answered with status {status}"
-        if status in _CREDENTIALS_REFUSED or self.codec.blames_key(body):
-            status = max(status, 401)
-            detail = (
+        refusal = self.exchange.read_refusal(status, body)
+        failure = refusal.failure
+        headers = dict(self._relayed_headers())
+        if failure.code == _NO_CREDIT:
+            headers["x-should-retry"] = "false"
+        if failure.status in _CREDENTIALS_REFUSED or self.exchange.codec.blames_key(body):
+            return Rejected(
+                max(failure.status, 401),
                 f"provider {self.endpoint.provider.name!r} refused the router's own credential;"
-                " this is for the router's operator to mend"
+                " this is for the router's operator to mend",
+                headers=headers,
+                body=b"",
+                retryable=True,
+                code="upstream_error",  # the protocol's word would blame the client's key
             )
-            body = b""
         return Rejected(
-            status,
-            detail,
-            headers=dict(self._relayed_headers()),
-            body=body,
-            retryable=status >= 500 or status in _RETRYABLE,
+            failure.status,
+            masked(failure.message.encode(), self.api_key).decode(),
+            headers=headers,
+            body=masked(refusal.body, self.api_key),
+            retryable=failure.status >= 500 or failure.status in _RETRYABLE,
+            retry_after_s=_seconds(headers) or failure.retry_after_s,
+            code=failure.code,
         )
 
     def _client_headers(self) -> CIMultiDict[str]:
-        """Our own headers, and of the provider's those that its protocol's clients look for."""
+        """Our own headers, and of the provider's those that the client's protocol looks for."""
         headers = base_headers(self.record.request_id)
         headers.update(self._relayed_headers())
         if self.record.upstream_request_id:
             headers["x-bitrouter-upstream-request-id"] = self.record.upstream_request_id
+        if self.exchange.dropped:
+            headers[_DROPPED] = _listed(self.exchange.dropped)
         return headers
 
     def _relayed_headers(self) -> Iterator[tuple[str, str]]:
-        allowed = self.codec.response_headers
+        allowed = self.exchange.relayed_headers
         for name, value in self.upstream.headers.items():
             if name.lower() in allowed:
-                yield name, value
+                yield name.lower(), value
+
+    def _stream_type(self) -> str:
+        if self.exchange.framing is not self.client_framing:
+            return CONTENT_TYPES[self.client_framing]
+        return self.upstream.headers.get("Content-Type") or CONTENT_TYPES[self.client_framing]
 
 
-def _stream_type(framing: Framing, upstream: UpstreamResponse) -> str:
-    if framing is Framing.NDJSON:
-        return CONTENT_TYPES[framing]
-    return upstream.headers.get("Content-Type") or CONTENT_TYPES[framing]
+def _listed(names: tuple[str, ...]) -> str:
+    """The names as the header's value. They are the client's own, and may be anything."""
+    plain = [name for name in names if _FIELD_NAME.fullmatch(name)]
+    return ",".join(plain[:_MAX_DROPPED]) or "unnamed"
+
+
+def _seconds(headers: dict[str, str]) -> float | None:
+    """Retry-After where it is a number; the other form is a date, which passes on as it is."""
+    text = headers.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 8 else None

@@ -352,11 +352,14 @@ def _google(offer: _Offer) -> GoogleModel:
 
 
 def _google_methods(offer: _Offer) -> list[str]:
-    """The methods by which a Google client can call the model: none if it is not spoken there."""
-    endpoint = next(_usable(offer.route.speaking(_GOOGLE.api_protocol)), None)
+    """The methods by which a Google client can call the model. Embeddings are not translated."""
+    native, foreign = offer.route.by_preference(_GOOGLE.api_protocol)
+    endpoint = next(_usable((*native, *foreign)), None)
     if endpoint is None:
         return []
     embeds = endpoint.model is not None and "embedding" in endpoint.model.output_modalities
+    if embeds and not native:
+        return []
     return [
         operation.suffix.removeprefix(":")
         for operation in _GOOGLE.operations

@@ -29,8 +29,10 @@ from bitrouter.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from bitrouter.exchange.plan import native_endpoints
-from bitrouter.protocols.base import Operation
+from bitrouter.exchange.choose import COUNT_TOKENS, candidates
+from bitrouter.exchange.estimate import estimated_tokens
+from bitrouter.exchange.inquiry import Inquiry
+from bitrouter.protocols.base import CONTENT_TYPES, Framing, Operation
 from bitrouter.protocols.codec import Codec
 from bitrouter.routing.table import Endpoint
 from bitrouter.server.answers import Headers, base_headers, error_answer, request_id_of
@@ -40,6 +42,8 @@ from bitrouter.server.record import Record
 from bitrouter.server.relay import StreamAnswer, WholeAnswer, relay_stream, relay_whole
 from bitrouter.server.services import Services
 from bitrouter.upstream.failover import AttemptsFailed, first_answer
+
+_NO_SUCH_PATH: Final = frozenset({404, 405, 501})
 
 _log: Final = logging.getLogger("bitrouter")
 
@@ -100,16 +104,28 @@ class Inference:
         record.stream = wanted.stream
         route = services.routes.current.resolve(wanted.model)
         record.route = route
-        candidates = services.balancer.order(route, native_endpoints(route, codec))
+        inquiry = Inquiry(
+            codec,
+            wanted,
+            header,
+            request_id=record.request_id,
+            owner=record.key_id or "",
+            max_depth=services.routes.config.limits.max_json_depth,
+        )
+        asked = candidates(route, codec, operation, services.balancer)
+        if not asked:
+            return _estimate(inquiry, record)
         try:
             answer, record.endpoint, record.attempts = await first_answer(
-                candidates,
-                functools.partial(ask, services, codec, wanted, header, record),
+                asked,
+                functools.partial(ask, services, inquiry, record),
                 self._report,
                 services.routes.config.retry.max_attempts,
             )
         except AttemptsFailed as failure:
             record.endpoint, record.attempts = failure.endpoint, failure.attempts
+            if operation.name == COUNT_TOKENS and _has_no_counter(codec, failure.last):
+                return _estimate(inquiry, record)
             raise failure.last from failure
         describe(answer.headers, record)
         return answer
@@ -139,12 +155,30 @@ class Inference:
             answer = _relayed_refusal(error, record.request_id)
         else:
             answer = error_answer(codec, error, record.request_id)
+            if isinstance(error, Rejected):
+                answer.headers.update(error.headers)
         if record.endpoint is not None:
             describe(answer.headers, record)
         if self._services.draining:
             answer.force_close()
         record.status = answer.status
         return answer
+
+
+def _has_no_counter(codec: Codec, error: UpstreamError) -> bool:
+    """Whether the endpoint has no such path: the API's own word for not finding is its answer."""
+    if not isinstance(error, Rejected) or error.status not in _NO_SUCH_PATH:
+        return False
+    return codec.read_error(error.body) is None
+
+
+def _estimate(inquiry: Inquiry, record: Record) -> WholeAnswer:
+    """The answer of a token counter where the provider has none, said to be an estimate."""
+    headers = base_headers(record.request_id)
+    headers["Content-Type"] = CONTENT_TYPES[Framing.WHOLE]
+    headers["x-bitrouter-estimated"] = "input_tokens"
+    tokens = estimated_tokens(inquiry.request.body)
+    return WholeAnswer(200, headers, inquiry.codec.encode_count(tokens), None)
 
 
 def attempt_result(error: UpstreamError | None) -> str:

@@ -51,6 +51,7 @@ def _admin(services: Services) -> tuple[_Exact, _Prefixes]:
     for version in _VERSIONS:
         path = f"{version}/admin/routes"
         exact[path] = {"GET": admin.list_routes, "POST": admin.set_route}
+        exact[f"{version}/admin/explain"] = {"GET": admin.explain}
         exact[f"{version}/admin/reload"] = {"POST": admin.reload}
         prefixes.append((f"{path}/", {"DELETE": admin.remove_route}))
     return exact, prefixes

@@ -8,7 +8,7 @@ from multidict import CIMultiDict
 
 from bitrouter.config.schema import Secret
 from bitrouter.errors import BadResponse, StreamRefused, UpstreamError
-from bitrouter.ir import Usage
+from bitrouter.ir import Failure, Usage
 from bitrouter.protocols.base import Transform
 from bitrouter.redact import redact
 from bitrouter.server.record import Record
@@ -110,23 +110,13 @@ async def _next(
     except UpstreamError as error:
         if isinstance(error, BadResponse):
             error.outcome = _TRUNCATED  # it had begun well
-        return _last_words(transform, error), error, False
+        return transform.finish(error), error, False
     try:
         if not chunk:
             return transform.finish(), None, True
         return transform.feed(chunk), None, False
     except UpstreamError as error:
         return transform.fail(error), error, False
-
-
-def _last_words(transform: Transform, error: UpstreamError) -> bytes:
-    """What the client gets last of a stream that broke off: nothing new if its end had been seen.
-
-    Some protocols have no mark for the end, so that it is looked for now.
-    """
-    rest = transform.finish()
-    over = transform.complete or transform.failed is not None
-    return rest if over else transform.fail(error)
 
 
 def _conclude(record: Record, transform: Transform, error: UpstreamError | None) -> None:
@@ -164,7 +154,16 @@ async def await_first_event(
     if not transform.started:
         raise BadResponse("the upstream ended its stream before the first event")
     if transform.failed is not None:
-        said = masked(transform.failed.encode(), api_key).decode()[:_MAX_WORDS]
-        raise StreamRefused(said)
+        raise _refused(transform.failed, api_key)
     upstream.streaming(idle_s)
     return (opening[0] if len(opening) == 1 else b"".join(opening)), ended
+
+
+def _refused(failure: Failure, api_key: Secret | None) -> StreamRefused:
+    """The error of the class that the provider's event has; its trouble with a key is not the
+    client's.
+    """
+    said = masked(failure.message.encode(), api_key).decode()[:_MAX_WORDS]
+    if failure.status in (401, 403):
+        return StreamRefused(said)
+    return StreamRefused(said, status=failure.status, code=failure.code)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from bitrouter.access.keys import KeyRing
 from bitrouter.config.schema import Config, Provider
+from bitrouter.exchange.exchange import Means
 from bitrouter.exchange.plan import Target
 from bitrouter.metrics.store import MetricsStore
 from bitrouter.routing.state import DynamicRoute, RouteState
@@ -18,10 +19,10 @@ class Services:
     """The parts of a running router.
 
     `keys` is replaced when the key file changes. `find_target` says where a provider is reached;
-    for an embedded one that starts it. `save_dynamic` makes the dynamic routes durable, raising
-    OSError. `load_config` reads the configuration anew, raising ConfigError; `adopt_config` makes
-    one the current one. `draining` turns true when the router is being stopped, and `idle` is set
-    when the last request has ended after that.
+    for an embedded one that starts it. `means` is what translating needs. `save_dynamic` makes the
+    dynamic routes durable, raising OSError. `load_config` reads the configuration anew, raising
+    ConfigError; `adopt_config` makes one the current one. `draining` turns true when the router is
+    being stopped, and `idle` is set when the last request has ended after that.
     """
 
     routes: RouteState
@@ -30,6 +31,7 @@ class Services:
     metrics: MetricsStore
     keys: KeyRing
     find_target: Callable[[Provider], Awaitable[Target]]
+    means: Means
     save_dynamic: Callable[[Mapping[str, DynamicRoute]], Awaitable[None]]
     load_config: Callable[[], Config]
     adopt_config: Callable[[Config], None]

@@ -240,7 +240,7 @@ async def test_googles_clients_get_the_names_in_googles_way(
         "displayName": "Acme Big",
         "inputTokenLimit": 1000,
         "outputTokenLimit": 100,
-        "supportedGenerationMethods": [],
+        "supportedGenerationMethods": ["generateContent", "streamGenerateContent", "countTokens"],
         "version": "1",
     }
 

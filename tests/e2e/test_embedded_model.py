@@ -1,4 +1,6 @@
-"""A fresh machine: no file, no key, and a real model answers through every protocol it speaks.
+"""A fresh machine: no file, no key, and a real model answers through every protocol.
+
+llama.cpp speaks three of the four; for the fourth, Google's, its answers are translated.
 
 What the model says is its own affair; that it says something, in the protocol's shape, is ours.
 """
@@ -19,19 +21,19 @@ import pytest
 from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
 
-from tests.support.dialects import ANTHROPIC, CHAT, RESPONSES, Dialect
+from tests.support.dialects import CHAT, DIALECTS, Dialect
 from tests.support.process import RouterProcess
 
 pytestmark = pytest.mark.model
 
 MODEL = "local:smollm2"
 MAX_TOKENS = 12
-SPOKEN = (CHAT, RESPONSES, ANTHROPIC)
 # As the protocols call it. Responses allows no fewer than 16.
 LIMITS = {
     "chat": {"max_tokens": MAX_TOKENS},
     "responses": {"max_output_tokens": 16},
     "anthropic": {"max_tokens": MAX_TOKENS},
+    "google": {"generationConfig": {"maxOutputTokens": MAX_TOKENS}},
 }
 
 
@@ -51,7 +53,14 @@ def process(directory: Path) -> Iterator[RouterProcess]:
 
 def body(dialect: Dialect, **more: Any) -> dict[str, Any]:
     """A small request of the dialect's."""
+    if dialect.stream_url:
+        return dialect.body(MODEL) | LIMITS[dialect.name]
     return dialect.body(MODEL) | LIMITS[dialect.name] | more
+
+
+def path(dialect: Dialect, *, stream: bool = False) -> str:
+    """Where it is sent."""
+    return dialect.path(MODEL, stream=stream)
 
 
 def text_of(dialect: Dialect, answer: dict[str, Any]) -> str:
@@ -61,6 +70,8 @@ def text_of(dialect: Dialect, answer: dict[str, Any]) -> str:
             text = answer["choices"][0]["message"]["content"]
         case "responses":
             text = answer["output"][-1]["content"][0]["text"]
+        case "google":
+            text = answer["candidates"][0]["content"]["parts"][0]["text"]
         case _:
             text = answer["content"][0]["text"]
     assert isinstance(text, str)
@@ -81,16 +92,19 @@ def texts_in(dialect: Dialect, stream: bytes) -> str:
         case "responses":
             deltas = [one for one in events if one["type"] == "response.output_text.delta"]
             return "".join(one["delta"] for one in deltas)
+        case "google":
+            parts = [one["candidates"][0]["content"]["parts"] for one in events]
+            return "".join(part["text"] for some in parts for part in some)
         case _:
             deltas = [one for one in events if one["type"] == "content_block_delta"]
             return "".join(one["delta"]["text"] for one in deltas)
 
 
-@pytest.mark.parametrize("dialect", SPOKEN, ids=lambda one: one.name)
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda one: one.name)
 async def test_it_answers(process: RouterProcess, dialect: Dialect) -> None:
     async with (
         aiohttp.ClientSession(process.url) as session,
-        session.post(dialect.path(), json=body(dialect)) as response,
+        session.post(path(dialect), json=body(dialect)) as response,
     ):
         assert response.status == 200
         assert response.headers["x-bitrouter-provider"] == "local"
@@ -98,26 +112,31 @@ async def test_it_answers(process: RouterProcess, dialect: Dialect) -> None:
         assert text_of(dialect, await response.json())
 
 
-@pytest.mark.parametrize("dialect", SPOKEN, ids=lambda one: one.name)
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda one: one.name)
 async def test_it_answers_in_a_stream(process: RouterProcess, dialect: Dialect) -> None:
     async with (
         aiohttp.ClientSession(process.url) as session,
-        session.post(dialect.path(), json=body(dialect, stream=True)) as response,
+        session.post(path(dialect, stream=True), json=body(dialect, stream=True)) as response,
     ):
         assert response.status == 200
         assert response.content_type == "text/event-stream"
         stream = await response.read()
     assert texts_in(dialect, stream)
-    ends = {"chat": b"data: [DONE]", "responses": b"response.", "anthropic": b"message_stop"}
+    ends = {
+        "chat": b"data: [DONE]",
+        "responses": b"response.",
+        "anthropic": b"message_stop",
+        "google": b'"finishReason":',
+    }
     assert ends[dialect.name] in stream[-4000:]
 
 
 async def test_every_answer_was_counted_as_whole_with_its_usage(process: RouterProcess) -> None:
     async with aiohttp.ClientSession(process.url) as session:
-        for dialect in SPOKEN:
+        for dialect in DIALECTS:
             for stream in (False, True):
                 asked = body(dialect, stream=stream)
-                async with session.post(dialect.path(), json=asked) as response:
+                async with session.post(path(dialect, stream=stream), json=asked) as response:
                     await response.read()
         async with session.get("/v1/metrics") as response:
             route = (await response.json())["routes"][MODEL]
@@ -198,11 +217,13 @@ def test_the_lines_that_the_start_prints_can_be_copied_and_work(
         pytest.skip("there is no curl here")
     printed = [shlex.split(line) for line in process.lines if line.strip().startswith("curl ")]
     mine = [words for words in printed if any(MODEL in word for word in words)]
-    assert len(mine) == len(SPOKEN)
-    for words, dialect in zip(mine, SPOKEN, strict=True):
+    assert len(mine) == len(DIALECTS)
+    for words, dialect in zip(mine, DIALECTS, strict=True):
         asked = json.loads(words[-1])
         for name in asked.keys() & {"max_tokens", "max_completion_tokens", "max_output_tokens"}:
             asked[name] = 16  # it need not finish its sentence here
+        if dialect.stream_url:
+            asked |= LIMITS[dialect.name]
         done = subprocess.run(
             [curl, "--silent", "--show-error", *words[1:-1], json.dumps(asked)],
             cwd=directory,

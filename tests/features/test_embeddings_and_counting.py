@@ -1,13 +1,12 @@
 """What a protocol can do besides answering: passed on where the provider has it."""
 
 import json
-from itertools import permutations
 from typing import Any
 
 import pytest
 
 from tests.conftest import StartRouter
-from tests.support.dialects import ANTHROPIC, CHAT, DIALECTS, GOOGLE, RESPONSES, Dialect, settings
+from tests.support.dialects import ANTHROPIC, CHAT, GOOGLE, RESPONSES, Dialect, settings
 from tests.support.requestlog import RequestLog
 from tests.support.upstream import Reply, ScriptedUpstream
 
@@ -166,37 +165,6 @@ async def test_a_provider_that_has_no_such_thing_says_so_itself(
     async with router.http.post("/v1/messages/count_tokens", json=body) as response:
         assert (response.status, await response.read()) == (404, refusal)
         assert response.headers["x-bitrouter-error-source"] == "upstream"
-
-
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize(
-    ("dialect", "spoken"),
-    list(permutations(DIALECTS, 2)),
-    ids=[f"{one.name} to {other.name}" for one, other in permutations(DIALECTS, 2)],
-)
-async def test_a_model_that_is_served_in_another_protocol_is_a_clear_501(
-    start_router: StartRouter,
-    upstream: ScriptedUpstream,
-    dialect: Dialect,
-    spoken: Dialect,
-    stream: bool,
-) -> None:
-    router = await start_router(settings(spoken, upstream.url))
-    body = dialect.body(stream=stream)
-    async with router.http.post(dialect.path(stream=stream), json=body) as response:
-        assert response.status == 501
-        message = dialect.error(await response.read(), 501)
-    assert f"served in the protocol {spoken.api_protocol}, not in {dialect.api_protocol}" in message
-    assert upstream.received == []
-
-
-async def test_an_embedding_of_a_provider_of_another_protocol_is_a_clear_501(
-    start_router: StartRouter, upstream: ScriptedUpstream
-) -> None:
-    router = await start_router(settings(ANTHROPIC, upstream.url))
-    async with router.http.post("/v1/embeddings", json={"model": "m", "input": "a"}) as response:
-        assert response.status == 501
-        assert "anthropic" in CHAT.error(await response.read(), 501)
 
 
 BAD: dict[str, tuple[Dialect, str, dict[str, Any], str]] = {

@@ -35,4 +35,5 @@ def break_off(
 
 
 def _followed(transform: Transform, sent: bytes) -> Followed:
-    return Followed(sent, transform.started, transform.complete, transform.failed, transform.usage)
+    failed = transform.failed.message if transform.failed else None
+    return Followed(sent, transform.started, transform.complete, failed, transform.usage)

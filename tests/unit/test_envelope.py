@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bitrouter.envelope import (
     MAX_MODEL_CHARS,
+    check_depth,
     locate,
     read_flag,
     read_model,
@@ -267,3 +268,35 @@ def test_very_long_key_costs_no_more_memory_than_a_few_copies_of_it(key: bytes) 
     tracemalloc.stop()
 
     assert peak < 6 * len(body)
+
+
+def depth_of(value: object) -> int:
+    if isinstance(value, dict):
+        return 1 + max(map(depth_of, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(depth_of, value), default=0)
+    return 0
+
+
+awkward_text = st.text(alphabet='[]{}",\\\n:aé', max_size=12)
+nested = st.recursive(
+    awkward_text | st.integers() | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(awkward_text, inner, max_size=3),
+    max_leaves=30,
+)
+
+
+@given(st.dictionaries(awkward_text, nested, max_size=4), st.booleans())
+def test_depth_is_that_of_the_json_whatever_its_strings_hold(
+    value: dict[str, object], ascii_only: bool
+) -> None:
+    body = json.dumps(value, ensure_ascii=ascii_only).encode()
+    depth = depth_of(value)
+
+    check_depth(body, depth)
+    with pytest.raises(InvalidRequest, match=f"deeper than {depth - 1} levels"):
+        check_depth(body, depth - 1)
+
+
+def test_wide_is_not_deep() -> None:
+    check_depth(b'{"a":[' + b"[],{}," * 10_000 + b"[]]}", 3)

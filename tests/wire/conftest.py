@@ -53,12 +53,9 @@ class Wire:
         await self._upstream.stop()
 
     def _settings(self) -> dict[str, Any]:
-        providers = {
-            name: {"api_protocol": name, "api_base": self._upstream.url, "api_key": KEY}
-            for name in PROTOCOLS
-        }
-        endpoints = [{"provider": name, "model_id": MODEL_ID} for name in PROTOCOLS]
-        return {"providers": providers, "models": {"m/ä": {"endpoints": endpoints}}}
+        up = {"api_protocol": [*PROTOCOLS], "api_base": self._upstream.url, "api_key": KEY}
+        endpoints = [{"provider": "up", "model_id": MODEL_ID}]
+        return {"providers": {"up": up}, "models": {"m/ä": {"endpoints": endpoints}}}
 
     def post(
         self, target: str, body: bytes, reply: Reply | None = None

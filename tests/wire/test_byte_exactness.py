@@ -158,7 +158,7 @@ def test_client_gets_the_providers_answer_byte_for_byte(
     assert useful.items() <= answer.headers.items()
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["server"] == "bitrouter"
-    assert answer.headers["x-bitrouter-provider"] == protocol
+    assert answer.headers["x-bitrouter-provider"] == "up"
     assert answer.headers["x-bitrouter-upstream-request-id"] == "up-1"
 
 

@@ -9,6 +9,7 @@ from bitrouter.errors import RouterError
 from bitrouter.ir import Usage
 from bitrouter.protocols.anthropic.error import encode_error, read_error
 from bitrouter.protocols.anthropic.passthrough import AnthropicPassthrough
+from bitrouter.protocols.anthropic.translator import AnthropicTranslator
 from bitrouter.protocols.anthropic.usage import usage_holder
 from bitrouter.protocols.base import (
     ErrorAnswer,
@@ -40,6 +41,7 @@ class AnthropicCodec:
     family = "anthropic"
     operations = (GENERATE, COUNT)
     own_prefixes = ("/v1/messages",)
+    translator = AnthropicTranslator()
     response_headers = frozenset(
         {"retry-after", "retry-after-ms", "x-should-retry"}
         | {
@@ -107,6 +109,10 @@ class AnthropicCodec:
     def encode_error(self, error: RouterError, request_id: str) -> ErrorAnswer:
         """See Codec.encode_error."""
         return encode_error(error, request_id)
+
+    def encode_count(self, tokens: int) -> bytes:
+        """See Codec.encode_count."""
+        return b'{"input_tokens":%d}' % tokens
 
     def example(self, model: str, prompt: str) -> tuple[str, bytes]:
         """See Codec.example."""

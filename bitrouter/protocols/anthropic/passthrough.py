@@ -6,7 +6,7 @@ import msgspec
 
 from bitrouter.errors import RouterError
 from bitrouter.ir import Usage
-from bitrouter.protocols.anthropic.error import error_event, read_error
+from bitrouter.protocols.anthropic.error import error_event, failure_in
 from bitrouter.protocols.anthropic.usage import MessagesUsage, UsageHolder
 from bitrouter.protocols.base import decode_part
 from bitrouter.protocols.passthrough import SSEPassthrough
@@ -42,7 +42,7 @@ class AnthropicPassthrough(SSEPassthrough):
         if event.name == b"message_stop":
             self.complete = True
         elif event.name == b"error":
-            self.failed = read_error(event.data) or ""
+            self.failed = failure_in(event.data)
         elif event.name in (b"message_start", b"message_delta"):
             self._read_ends(event.data)
 

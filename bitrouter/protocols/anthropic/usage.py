@@ -1,6 +1,6 @@
 """Token counts as Anthropic reports them."""
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -48,6 +48,23 @@ class MessagesUsage(msgspec.Struct):
             cache_write_tokens=self.cache_creation_input_tokens,
             reasoning_tokens=details.thinking_tokens,
         )
+
+
+def usage_fields(usage: Usage | None) -> dict[str, Any]:
+    """The value of `usage` for a client: zeros for what is not known, as its SDK insists on the
+    object; the parts of the input that were cached are taken out of it.
+    """
+    known = usage or Usage()
+    read, written = known.cached_tokens or 0, known.cache_write_tokens or 0
+    fields: dict[str, Any] = {
+        "input_tokens": max((known.input_tokens or 0) - read - written, 0),
+        "cache_creation_input_tokens": written,
+        "cache_read_input_tokens": read,
+        "output_tokens": known.output_tokens or 0,
+    }
+    if known.reasoning_tokens is not None:
+        fields["output_tokens_details"] = {"thinking_tokens": known.reasoning_tokens}
+    return fields
 
 
 class UsageHolder(msgspec.Struct):

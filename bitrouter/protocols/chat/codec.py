@@ -9,6 +9,7 @@ from bitrouter.ir import Usage
 from bitrouter.protocols import openai
 from bitrouter.protocols.base import Framing, Operation, Request, Transform, decode_answer, require
 from bitrouter.protocols.chat.passthrough import ChatPassthrough
+from bitrouter.protocols.chat.translator import ChatTranslator
 from bitrouter.protocols.chat.usage import usage_holder
 
 GENERATE: Final = Operation("generate", "/chat/completions")
@@ -22,6 +23,7 @@ class ChatCodec(openai.OpenAICodec):
     api_protocol = "openai"
     operations = (GENERATE, EMBEDDINGS)
     own_prefixes = ("/v1/chat/", "/v1/embeddings")
+    translator = ChatTranslator()
 
     def read(
         self, operation: Operation, path_model: str | None, query: str, body: bytes
@@ -46,6 +48,10 @@ class ChatCodec(openai.OpenAICodec):
         """See Codec.read_usage."""
         answer = decode_answer(usage_holder, body)
         return answer.usage.neutral() if answer and answer.usage else None
+
+    def encode_count(self, tokens: int) -> bytes:
+        """See Codec.encode_count. There is no counter."""
+        return b""
 
     def example(self, model: str, prompt: str) -> tuple[str, bytes]:
         """See Codec.example."""

@@ -45,8 +45,8 @@ class ChatPassthrough(SSEPassthrough):
         if event.data == _DONE:
             self.complete = True
             return
-        if b'"error"' in event.data and (message := openai.read_error(event.data)) is not None:
-            self.failed = message
+        if b'"error"' in event.data:
+            self.failed = openai.failure_in(event.data) or self.failed
         self._last.append(event.data)
 
     def is_whole(self, event: SSEEvent) -> bool:

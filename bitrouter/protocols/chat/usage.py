@@ -1,6 +1,6 @@
 """Token counts as Chat Completions and Embeddings report them."""
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -48,3 +48,33 @@ class UsageHolder(msgspec.Struct):
 
 
 usage_holder: Final = msgspec.json.Decoder(UsageHolder)
+
+
+def decode_usage(value: Any) -> Usage | None:
+    """The usage in a decoded answer, if there is one that can be read."""
+    if value is None:
+        return None
+    try:
+        return msgspec.convert(value, ChatUsage).neutral()
+    except msgspec.ValidationError:
+        return None
+
+
+def encode_usage(usage: Usage) -> dict[str, Any]:
+    """The counts as chat reports them, those that are not known left out: protocols.md, 2.7."""
+    counts: dict[str, Any] = {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": None,
+        "prompt_tokens_details": _known(
+            cached_tokens=usage.cached_tokens, cache_write_tokens=usage.cache_write_tokens
+        ),
+        "completion_tokens_details": _known(reasoning_tokens=usage.reasoning_tokens),
+    }
+    if usage.input_tokens is not None and usage.output_tokens is not None:
+        counts["total_tokens"] = usage.input_tokens + usage.output_tokens
+    return {name: count for name, count in counts.items() if count is not None}
+
+
+def _known(**counts: int | None) -> dict[str, int] | None:
+    return {name: count for name, count in counts.items() if count is not None} or None

@@ -33,6 +33,7 @@ from bitrouter.protocols.google.passthrough import (
     GoogleSSEPassthrough,
     NDJSONFromSSE,
 )
+from bitrouter.protocols.google.translator import GoogleTranslator
 from bitrouter.protocols.google.usage import usage_holder
 
 GENERATE: Final = Operation("generate", ":generateContent")
@@ -62,6 +63,7 @@ class GoogleCodec:
     operations = _OPERATIONS
     own_prefixes = ("/v1beta/", "/v1alpha/")
     response_headers = frozenset({"retry-after"})
+    translator = GoogleTranslator()
 
     def match(self, path: str) -> tuple[Operation, str | None] | None:
         """See Codec.match. The last colon of the decoded path sets the method apart."""
@@ -146,6 +148,10 @@ class GoogleCodec:
     def encode_error(self, error: RouterError, request_id: str) -> ErrorAnswer:
         """See Codec.encode_error."""
         return encode_error(error)
+
+    def encode_count(self, tokens: int) -> bytes:
+        """See Codec.encode_count."""
+        return b'{"totalTokens":%d}' % tokens
 
     def example(self, model: str, prompt: str) -> tuple[str, bytes]:
         """See Codec.example."""

@@ -11,10 +11,11 @@ from typing import Final
 import msgspec
 
 from bitrouter.errors import RouterError
-from bitrouter.ir import Usage
+from bitrouter.ir import Failure, Usage
 from bitrouter.jsonarray import JSONArrayDecoder
 from bitrouter.protocols.base import decode_part
-from bitrouter.protocols.google.error import encode_error, read_error
+from bitrouter.protocols.google.error import encode_error, failure_in
+from bitrouter.protocols.google.framing import escaped
 from bitrouter.protocols.google.usage import UsageHolder
 from bitrouter.protocols.passthrough import SSEPassthrough, cut_stream
 from bitrouter.sse import SSEEvent
@@ -42,10 +43,10 @@ class Elements:
     def __init__(self) -> None:
         self._last: deque[bytes] = deque(maxlen=4)
 
-    def add(self, element: bytes) -> str | None:
-        """Remember an element. Returns the message if it is an error."""
+    def add(self, element: bytes) -> Failure | None:
+        """Remember an element. Returns what it says if it is an error."""
         self._last.append(element)
-        return read_error(element) if b'"error"' in element else None
+        return failure_in(element) if b'"error"' in element else None
 
     @property
     def finished(self) -> bool:
@@ -81,9 +82,7 @@ class GoogleSSEPassthrough(SSEPassthrough):
 
     def observe(self, event: SSEEvent) -> None:
         """Remember the element; note an error."""
-        message = self._elements.add(event.data)
-        if message is not None:
-            self.failed = message
+        self.failed = self._elements.add(event.data) or self.failed
 
     def conclude(self) -> None:
         """Look for the finish reason."""
@@ -116,11 +115,11 @@ class NDJSONFromSSE(GoogleSSEPassthrough):
         super().feed(chunk)
         return self._take_lines()
 
-    def finish(self) -> bytes:
+    def finish(self, error: RouterError | None = None) -> bytes:
         """The line of an unterminated last event, and an error if the answer was cut."""
         self.observe_rest()
-        error = b"" if self.is_over else self.fail(cut_stream())
-        return self._take_lines() + error
+        last = b"" if self.is_over else self.fail(error or cut_stream())
+        return self._take_lines() + last
 
     def fail(self, error: RouterError) -> bytes:
         """A line that is an error."""
@@ -132,22 +131,12 @@ class NDJSONFromSSE(GoogleSSEPassthrough):
         return lines
 
 
-# A line end inside an element can only be white space between its tokens. The other three are
-# legal in JSON strings, and older google-genai cuts lines there (protocols.md, 3.3): escaped.
-_LINE_ENDS: Final = (
-    (b"\n", b" "),
-    ("\u2028".encode(), rb"\u2028"),
-    ("\u2029".encode(), rb"\u2029"),
-    ("\u0085".encode(), rb"\u0085"),
-)
-
-
 def one_line(element: bytes) -> bytes:
-    """The element as one line of newline-delimited JSON."""
-    for end, replacement in _LINE_ENDS:
-        if end in element:
-            element = element.replace(end, replacement)
-    return element + b"\n"
+    """The element as one line of newline-delimited JSON.
+
+    A line end in it can only be white space between its tokens.
+    """
+    return escaped(element.replace(b"\n", b" ")) + b"\n"
 
 
 class ArrayPassthrough:
@@ -158,7 +147,7 @@ class ArrayPassthrough:
         self._elements = Elements()
         self.started = False
         self.complete = False
-        self.failed: str | None = None
+        self.failed: Failure | None = None
 
     @property
     def usage(self) -> Usage | None:
@@ -169,20 +158,18 @@ class ArrayPassthrough:
         """Look at `chunk` and give back all whole elements."""
         for element in self._decoder.feed(chunk):
             self.started = True
-            message = self._elements.add(element)
-            if message is not None:
-                self.failed = message
+            self.failed = self._elements.add(element) or self.failed
         if self._decoder.complete:
             self.complete = self._elements.finished
         return self._decoder.passed
 
-    def finish(self) -> bytes:
+    def finish(self, error: RouterError | None = None) -> bytes:
         """The end of the upstream's bytes; an error element if they were not the whole answer."""
         if self.complete:
             return b""
         if self.failed is not None:
             return b"" if self._decoder.complete else b"]"
-        return self.fail(cut_stream())
+        return self.fail(error or cut_stream())
 
     def fail(self, error: RouterError) -> bytes:
         """A last element that is an error, and the array's end, if that is still possible."""

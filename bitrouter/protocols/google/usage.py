@@ -47,3 +47,24 @@ class UsageHolder(msgspec.Struct, rename="camel"):
 
 
 usage_holder: Final = msgspec.json.Decoder(UsageHolder)
+
+
+def usage_metadata(usage: Usage) -> dict[str, int]:
+    """`usageMetadata` for a client. Source: protocols.md, 2.7, "Usage"."""
+    thoughts = usage.reasoning_tokens or 0
+    counts = {
+        "promptTokenCount": usage.input_tokens,
+        "cachedContentTokenCount": usage.cached_tokens or None,
+        "candidatesTokenCount": _less(usage.output_tokens, thoughts),
+        "thoughtsTokenCount": thoughts or None,
+        "totalTokenCount": _sum(usage.input_tokens, usage.output_tokens),
+    }
+    return {name: count for name, count in counts.items() if count is not None}
+
+
+def _less(total: int | None, part: int) -> int | None:
+    return max(total - part, 0) if total is not None else None
+
+
+def _sum(first: int | None, second: int | None) -> int | None:
+    return first + second if first is not None and second is not None else None

@@ -9,6 +9,7 @@ from bitrouter.ir import Usage
 from bitrouter.protocols import openai
 from bitrouter.protocols.base import Framing, Operation, Request, Transform, decode_answer, require
 from bitrouter.protocols.responses.passthrough import ResponsesPassthrough
+from bitrouter.protocols.responses.translator import ResponsesTranslator
 from bitrouter.protocols.responses.usage import usage_holder
 
 GENERATE: Final = Operation("generate", "/responses")
@@ -24,6 +25,7 @@ class ResponsesCodec(openai.OpenAICodec):
     api_protocol = "responses"
     operations = (GENERATE, COUNT)
     own_prefixes = ("/v1/responses",)
+    translator = ResponsesTranslator()
 
     def read(
         self, operation: Operation, path_model: str | None, query: str, body: bytes
@@ -45,6 +47,10 @@ class ResponsesCodec(openai.OpenAICodec):
         """See Codec.read_usage."""
         answer = decode_answer(usage_holder, body)
         return answer.usage.neutral() if answer and answer.usage else None
+
+    def encode_count(self, tokens: int) -> bytes:
+        """See Codec.encode_count."""
+        return b'{"object":"response.input_tokens","input_tokens":%d}' % tokens
 
     def example(self, model: str, prompt: str) -> tuple[str, bytes]:
         """See Codec.example."""

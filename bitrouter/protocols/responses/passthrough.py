@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from bitrouter.errors import RouterError
-from bitrouter.ir import Usage
+from bitrouter.ir import Failure, Usage
 from bitrouter.protocols import openai
 from bitrouter.protocols.base import decode_part
 from bitrouter.protocols.passthrough import SSEPassthrough
@@ -23,6 +23,7 @@ _MAY_BE_LAST: Final = re.compile(rb'"(?:response\.(?:completed|incomplete|failed
 
 class _ErrorFields(msgspec.Struct):
     message: str | None = None
+    code: str | None = None
 
 
 class _Response(UsageHolder):
@@ -32,6 +33,7 @@ class _Response(UsageHolder):
 class _Event(msgspec.Struct):
     type: str = ""
     message: str | None = None
+    code: str | None = None
     sequence_number: int | None = None
     response: _Response | None = None
 
@@ -43,6 +45,10 @@ class _Created(msgspec.Struct):
 
 _event: Final = msgspec.json.Decoder(_Event)
 _created: Final = msgspec.json.Decoder(_Created)
+
+
+def _failure(message: str | None, code: str | None) -> Failure:
+    return openai.decode_failure({"error": {"message": message, "code": code}})
 
 
 class ResponsesPassthrough(SSEPassthrough):
@@ -68,10 +74,10 @@ class ResponsesPassthrough(SSEPassthrough):
         if event.type in ("response.completed", "response.incomplete"):
             self.complete = True
         elif event.type == "error":
-            self.failed = event.message or ""
+            self.failed = _failure(event.message, event.code)
         elif event.type == "response.failed":
             error = event.response.error if event.response else None
-            self.failed = (error.message if error else None) or ""
+            self.failed = _failure(error.message, error.code) if error else _failure(None, None)
         if event.response and event.response.usage:
             self._usage = event.response.usage.neutral()
 

@@ -5,26 +5,27 @@ from typing import Final
 import msgspec
 
 from bitrouter.ir import Usage
+from bitrouter.protocols.responses.types import Count
 
 
 class InputDetails(msgspec.Struct, gc=False):
     """`usage.input_tokens_details`."""
 
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
+    cached_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
 
 
 class OutputDetails(msgspec.Struct, gc=False):
     """`usage.output_tokens_details`."""
 
-    reasoning_tokens: int | None = None
+    reasoning_tokens: Count | None = None
 
 
 class ResponsesUsage(msgspec.Struct):
     """`usage`. Input tokens include the cached ones, output tokens the reasoning."""
 
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
     input_tokens_details: InputDetails | None = None
     output_tokens_details: OutputDetails | None = None
 

@@ -59,7 +59,19 @@ def test_every_protocol_has_a_line_that_its_codec_reads() -> None:
 def test_a_provider_with_a_key_goes_before_the_embedded_model() -> None:
     lines = curl_lines(examples(load(OPENAI_API_KEY="k"), ADDRESS, needs_key=False))
     assert '"openai:' in lines["chat"]
-    assert '"local:smollm2"' in lines["anthropic"]
+    assert '"openai:' in lines["anthropic"]
+
+
+def test_what_passes_through_goes_before_what_is_translated() -> None:
+    config = load(OPENAI_API_KEY="k", GEMINI_API_KEY="k")
+    lines = curl_lines(examples(config, ADDRESS, needs_key=False))
+    assert '"openai:' in lines["chat"]
+    assert "/models/google:" in lines["google"]
+
+
+def test_the_embedded_model_answers_every_protocol_where_there_is_no_key() -> None:
+    lines = curl_lines(examples(load(), ADDRESS, needs_key=False))
+    assert all("local:smollm2" in line for line in lines.values())
 
 
 def test_what_has_to_be_done_first_is_said_of_the_provider_that_the_line_names() -> None:

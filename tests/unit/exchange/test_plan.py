@@ -4,13 +4,15 @@ import msgspec
 import pytest
 
 from bitrouter.config.schema import Auth, Provider, Secret
-from bitrouter.errors import InvalidRequest, TranslationUnavailable
-from bitrouter.exchange.plan import Target, native_endpoints, plan
+from bitrouter.errors import InvalidRequest
+from bitrouter.exchange.exchange import PassedThrough
+from bitrouter.exchange.inquiry import Inquiry
+from bitrouter.exchange.plan import Target
 from bitrouter.protocols import BY_API_PROTOCOL
-from bitrouter.protocols.base import Request, UpstreamCall
+from bitrouter.protocols.base import HeaderReader, Request, UpstreamCall
 from bitrouter.protocols.codec import Codec
 from bitrouter.routing.table import Endpoint
-from tests.support.routes import entry, provider, table
+from tests.support.routes import provider
 
 PROTOCOLS = ("openai", "responses", "anthropic", "google")
 TARGET = Target("https://up.example/v1", Secret("sk-router"))
@@ -26,6 +28,18 @@ def example(protocol: str, query: str = "") -> tuple[Codec, Request]:
     match = codec.match(path)
     assert match is not None
     return codec, codec.read(*match, query, body)
+
+
+def plan(
+    codec: Codec,
+    request: Request,
+    endpoint: Endpoint,
+    target: Target,
+    header: HeaderReader,
+    request_id: str,
+) -> UpstreamCall:
+    inquiry = Inquiry(codec, request, header, request_id=request_id, owner="", max_depth=128)
+    return PassedThrough(inquiry, endpoint, target).call
 
 
 def make_plan(
@@ -171,25 +185,6 @@ def test_duplicate_key_never_reaches_a_provider() -> None:
 
     with pytest.raises(InvalidRequest, match="duplicate key"):
         plan(codec, request, Endpoint(provider("a"), "up"), TARGET, no_header, "req_1")
-
-
-def test_endpoints_that_speak_the_clients_protocol_are_asked() -> None:
-    providers = [provider("a", "anthropic"), provider("b", "openai"), provider("c", "openai")]
-    route = table(providers, {"r": entry("a:1", "c:1", "b:1")}).resolve("r")
-
-    native = native_endpoints(route, BY_API_PROTOCOL["openai"])
-
-    assert [endpoint.key for endpoint in native] == ["c:1", "b:1"]
-
-
-def test_route_without_such_an_endpoint_says_what_it_speaks() -> None:
-    providers = [provider("a", "anthropic"), provider("b", "openai", "responses")]
-    route = table(providers, {"r": entry("a:1", "b:1")}).resolve("r")
-
-    with pytest.raises(
-        TranslationUnavailable, match="'r' is served in the protocol anthropic or openai or resp"
-    ):
-        native_endpoints(route, BY_API_PROTOCOL["google"])
 
 
 def test_key_is_not_shown_by_what_holds_it() -> None:

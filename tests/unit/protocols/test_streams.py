@@ -326,7 +326,8 @@ def test_chat_error_is_seen_in_every_shape(
     transform = make_transform("openai")
     transform.feed(event)
 
-    assert transform.failed == message
+    assert transform.failed is not None
+    assert transform.failed.message == message
 
 
 def test_chat_finish_reason_that_is_empty_says_nothing(make_transform: MakeTransform) -> None:

@@ -123,7 +123,7 @@ def test_labels_are_out_of_the_closed_set_of_the_configuration(
     assert (route.label, route.endpoints[0].label) == (route_label, endpoint_label)
 
 
-def test_endpoints_of_a_protocol_keep_their_order() -> None:
+def test_endpoints_that_speak_a_protocol_and_the_others_keep_their_order() -> None:
     providers = [
         provider("a", "openai"),
         provider("b", "anthropic"),
@@ -131,9 +131,12 @@ def test_endpoints_of_a_protocol_keep_their_order() -> None:
     ]
     route = table(providers, {"r": entry("c:1", "b:1", "a:1")}).resolve("r")
 
-    assert [endpoint.key for endpoint in route.speaking("openai")] == ["c:1", "a:1"]
-    assert [endpoint.key for endpoint in route.speaking("anthropic")] == ["c:1", "b:1"]
-    assert route.speaking("google") == ()
+    def keys(protocol: str) -> list[list[str]]:
+        return [[one.key for one in group] for group in route.by_preference(protocol)]
+
+    assert keys("openai") == [["c:1", "a:1"], ["b:1"]]
+    assert keys("anthropic") == [["c:1", "b:1"], ["a:1"]]
+    assert keys("google") == [[], ["c:1", "b:1", "a:1"]]
 
 
 def test_endpoint_that_cannot_be_used_is_asked_only_where_no_other_is() -> None:
@@ -141,7 +144,7 @@ def test_endpoint_that_cannot_be_used_is_asked_only_where_no_other_is() -> None:
     routes = table(providers, {"both": entry("a:1", "b:1"), "one": entry("a:1")})
 
     asked = {
-        name: [endpoint.key for endpoint in routes.resolve(name).speaking("openai")]
+        name: [endpoint.key for endpoint in routes.resolve(name).by_preference("openai")[0]]
         for name in ("both", "one")
     }
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from bitrouter.errors import ConnectFailed, InvalidRequest, UpstreamError
+from bitrouter.errors import ConnectFailed, InvalidRequest, UnsupportedFeature, UpstreamError
 from bitrouter.routing.table import Endpoint
 from bitrouter.upstream.failover import AttemptsFailed, first_answer
 from tests.support.routes import provider
@@ -84,10 +84,40 @@ async def test_attempts_are_bounded_and_the_last_error_counts(
     assert caught.value.attempts == len(asked)
 
 
-async def test_fault_that_is_not_the_endpoints_goes_straight_up() -> None:
-    script = Script(InvalidRequest("duplicate key"), "never asked")
+async def test_fault_that_is_nobodys_goes_straight_up() -> None:
+    script = Script(ZeroDivisionError(), "never asked")
 
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(ZeroDivisionError):
         await script.run()
 
     assert script.told == []
+
+
+async def test_endpoint_that_cannot_be_told_the_request_is_passed_over() -> None:
+    script = Script(UnsupportedFeature("no audio"), "answer")
+
+    assert await script.run(max_attempts=1) == ("answer from b", "b", 1)
+    assert script.told == [("b", None)]
+
+
+async def test_request_that_nobody_can_be_told_is_refused_with_the_first_reason() -> None:
+    script = Script(*(UnsupportedFeature(f"not {name}") for name in "abcd"))
+
+    with pytest.raises(UnsupportedFeature, match="not a"):
+        await script.run()
+
+    assert script.told == []
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_an_endpoints_failure_says_more_than_that_another_could_not_be_asked(
+    order: tuple[int, int],
+) -> None:
+    failure = UpstreamError("down")
+    answers = [failure, InvalidRequest("not for this protocol")]
+    script = Script(*(answers[place] for place in order))
+
+    with pytest.raises(AttemptsFailed) as caught:
+        await script.run(endpoints=ENDPOINTS[:2])
+
+    assert (caught.value.last, caught.value.attempts) == (failure, 1)

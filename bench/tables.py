@@ -1,0 +1,106 @@
+"""The runs as tables, each an iterable of lines."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from bench.content import EVENTS
+from bench.runs import (
+    BARE,
+    DIRECT,
+    ROUTER,
+    Run,
+    cpu_us,
+    differences,
+    ratios,
+    select,
+    spread,
+)
+from bench.scenarios import Scenario
+
+# What translating may cost over passing through, in microseconds of CPU time.
+MAX_REQUEST_US: Final = 60.0
+MAX_EVENT_US: Final = 12.0
+
+_NAME: Final = 31  # columns
+
+
+def cpu_table(runs: Sequence[Run], scenarios: Sequence[Scenario]) -> Iterable[str]:
+    """CPU time of each scenario. Of a translated one the bare proxy's is that of its twin."""
+    yield "CPU time of the proxy's process in microseconds: median of the rounds (least to most)"
+    yield f"{'':{_NAME}}{'per request':25}{'':25}{'per event':21}{'ratio':18}requests/s"
+    yield (
+        f"{'scenario':{_NAME}}{BARE:25}{ROUTER:25}{'bare':>8}{'bitrouter':>11}  {'to bare':18}most"
+    )
+    for scenario in scenarios:
+        bare, router = (cpu_us(runs, scenario, target) for target in (BARE, ROUTER))
+        rate = max(r.seen.requests / r.seen.seconds for r in select(runs, scenario, ROUTER))
+        events = f"{'':21}"
+        if scenario.stream:
+            each = [statistics.median(values) / EVENTS for values in (bare, router)]
+            events = f"{each[0]:8.1f}{each[1]:11.1f}  "
+        yield (
+            f"{scenario.name:{_NAME}}{spread(bare, '.0f'):25}{spread(router, '.0f'):25}{events}"
+            f"{spread(ratios(router, bare), '.2f'):18}{rate:.0f}"
+        )
+
+
+def translation_table(runs: Sequence[Run], scenarios: Sequence[Scenario]) -> Iterable[str]:
+    """What translating adds to the router's own CPU time for the same load passed through."""
+    translated = [scenario for scenario in scenarios if scenario.translated]
+    if not translated:
+        return
+    yield "Translation, Messages to chat and back: CPU time over pass-through, in microseconds"
+    yield f"{'scenario':{_NAME}}{'per request':25}{'per event':25}at most"
+    for scenario in translated:
+        passed = cpu_us(runs, scenario.twin, ROUTER)
+        yield _translation_line(scenario, differences(cpu_us(runs, scenario, ROUTER), passed))
+
+
+def _translation_line(scenario: Scenario, added_us: Sequence[float]) -> str:
+    """A stream is held to the limit of an event, in which the request's own share is included."""
+    limit, unit = MAX_REQUEST_US, "a request"
+    events = ""
+    judged = added_us
+    if scenario.stream:
+        limit, unit = MAX_EVENT_US, "an event"
+        judged = [added / EVENTS for added in added_us]
+        events = spread(judged, ".1f")
+    verdict = "met" if statistics.median(judged) <= limit else "MISSED"
+    return (
+        f"{scenario.name:{_NAME}}{spread(added_us, '.0f'):25}{events:25}"
+        f"{limit:.0f} {unit}: {verdict}"
+    )
+
+
+def latency_table(runs: Sequence[Run], scenarios: Sequence[Scenario]) -> Iterable[str]:
+    """What each proxy adds where nothing waits for anything else."""
+    alone = [scenario for scenario in scenarios if scenario.connections == 1]
+    if not alone:
+        return
+    yield "Latency at one connection in microseconds (of a stream: to its first event)"
+    yield f"{'':20}{'direct':15}{'added by bare proxy':27}{'added by bitrouter':27}"
+    yield f"{'scenario':20}{'p50':15}{'p50':20}{'p99':7}{'p50':20}{'p99':7}"
+    for scenario in alone:
+        direct = [run.seen.latency_p50_us for run in select(runs, scenario, DIRECT)]
+        yield f"{scenario.name:20}{spread(direct, '.0f'):15}" + "".join(
+            f"{spread(_added(runs, scenario, target, 'latency_p50_us'), '.0f'):20}"
+            f"{_p99(runs, scenario, target):7}"
+            for target in (BARE, ROUTER)
+        )
+
+
+def _p99(runs: Sequence[Run], scenario: Scenario, target: str) -> str:
+    """Added at the 99th percentile; a round has too few streams to have one."""
+    if scenario.stream:
+        return "-"
+    return f"{statistics.median(_added(runs, scenario, target, 'latency_p99_us')):.0f}"
+
+
+def _added(runs: Sequence[Run], scenario: Scenario, target: str, figure: str) -> list[float]:
+    """What `target` adds to a figure of the direct run of the same round."""
+    proxied, direct = (
+        [getattr(run.seen, figure) for run in select(runs, scenario, one)]
+        for one in (target, DIRECT)
+    )
+    return differences(proxied, direct)

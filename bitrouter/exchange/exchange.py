@@ -1,0 +1,222 @@
+"""One request asked of one endpoint, and its answer: passed through, or translated."""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import msgspec
+
+from bitrouter import ir
+from bitrouter.config.traits import traits_of
+from bitrouter.exchange.choose import spoken
+from bitrouter.exchange.inquiry import Inquiry, Refusal, Whole
+from bitrouter.exchange.memory import Memory
+from bitrouter.exchange.plan import Target, plan
+from bitrouter.exchange.restore import restored
+from bitrouter.exchange.stream import TranslatedStream
+from bitrouter.protocols.base import (
+    CONTENT_TYPES,
+    Framing,
+    Request,
+    Transform,
+    UpstreamCall,
+    is_json_object,
+)
+from bitrouter.protocols.codec import Codec
+from bitrouter.protocols.continuity import may_hold_envelope
+from bitrouter.protocols.translator import Encoded, Recipient, Reply
+from bitrouter.routing.table import Endpoint
+
+
+class Exchange(Protocol):
+    """What is sent to an endpoint, and how its answer becomes the client's.
+
+    `codec` is the endpoint's protocol; `framing` how it frames the answer; `client_framing` how the
+    client gets it; `dropped` the client's names for what could not be carried.
+    """
+
+    call: UpstreamCall
+    codec: Codec
+    framing: Framing
+    dropped: tuple[str, ...]
+
+    @property
+    def relayed_headers(self) -> frozenset[str]:
+        """Names (lower case) of the provider's headers that the client may see."""
+
+    def read_whole(self, body: bytes) -> Whole:
+        """The answer for the client. Raises BadResponse when `body` is no complete answer."""
+
+    def transform(self, max_event_bytes: int) -> Transform:
+        """What the stream goes through on its way."""
+
+    def read_refusal(self, status: int, body: bytes) -> Refusal:
+        """What the endpoint says in an error answer."""
+
+
+class Means(msgspec.Struct, frozen=True):
+    """What translating needs from outside: the time in Unix seconds, a maker of ids that begin
+    with what it is given, and the memory.
+    """
+
+    wall: Callable[[], float]
+    mint: Callable[[str], str]
+    memory: Memory
+
+
+def begin(inquiry: Inquiry, endpoint: Endpoint, target: Target, means: Means) -> Exchange:
+    """The exchange with one endpoint.
+
+    Raises InvalidRequest, and UnsupportedFeature when this endpoint cannot be told all of it.
+    """
+    codec = spoken(endpoint, inquiry.codec)
+    if codec is inquiry.codec:
+        return PassedThrough(inquiry, endpoint, target)
+    return Translated(inquiry, codec, endpoint, target, means)
+
+
+class PassedThrough:
+    """The endpoint speaks the client's own protocol: nothing but the model changes."""
+
+    dropped: tuple[str, ...] = ()
+
+    def __init__(self, inquiry: Inquiry, endpoint: Endpoint, target: Target) -> None:
+        self.codec = inquiry.codec
+        self._request = request = self._presentable(inquiry.request)
+        self._request_id = inquiry.request_id
+        self.framing: Framing = (
+            Framing.SSE if request.framing is Framing.NDJSON else request.framing
+        )
+        self.call = plan(
+            self.codec,
+            request,
+            endpoint,
+            target,
+            inquiry.header,
+            request_id=inquiry.request_id,
+            own_headers=self.codec.request_headers(inquiry.header),
+            body=self.codec.passthrough_body(request, endpoint.model_id),
+        )
+
+    def _presentable(self, request: Request) -> Request:
+        """The one thing that may not pass is what we have put into the client's history for another
+        vendor: what carries no such mark, which is nearly every body, is not looked into.
+        """
+        if not may_hold_envelope(request.body):
+            return request
+        return self.codec.translator.without_foreign(request)
+
+    @property
+    def relayed_headers(self) -> frozenset[str]:
+        """All that the protocol's clients look for."""
+        return self.codec.response_headers
+
+    def read_whole(self, body: bytes) -> Whole:
+        """The bytes as they came, seen to be whole."""
+        return Whole(body, self.codec.read_usage(self._request, body))
+
+    def transform(self, max_event_bytes: int) -> Transform:
+        """See Codec.passthrough."""
+        return self.codec.passthrough(self._request, max_event_bytes, self._request_id)
+
+    def read_refusal(self, status: int, body: bytes) -> Refusal:
+        """The provider's own body, unless it is the page of some proxy on the way."""
+        message = self.codec.read_error(body)
+        failure = ir.Failure(status, message or f"the upstream answered with status {status}")
+        is_page = message is None and not is_json_object(body)
+        return Refusal(failure, b"" if is_page else body)
+
+
+_ENDPOINT_SLOT: Final = "recipient"
+
+
+class Translated:
+    """The endpoint speaks another protocol: through the neutral form there and back."""
+
+    def __init__(
+        self, inquiry: Inquiry, codec: Codec, endpoint: Endpoint, target: Target, means: Means
+    ) -> None:
+        self.codec = codec
+        self._inquiry = inquiry
+        self._means = means
+        self._asked = means.memory.complete(inquiry.owner, inquiry.asked())
+        self._encoded = codec.translator.encode_request(self._asked, _recipient(endpoint, codec))
+        self.framing = Framing.SSE if self._asked.stream else Framing.WHOLE
+        self.dropped = _client_names(self._asked, self._encoded)
+        upstream_request = Request(
+            operation=codec.operations[0],
+            model=endpoint.model_id,
+            stream=self._asked.stream,
+            framing=self.framing,
+            body=self._encoded.body,
+            fields={},
+        )
+        self.call = plan(
+            codec,
+            upstream_request,
+            endpoint,
+            target,
+            inquiry.header,
+            request_id=inquiry.request_id,
+            own_headers=self._encoded.headers,
+            body=self._encoded.body,
+        )
+
+    @property
+    def relayed_headers(self) -> frozenset[str]:
+        """What both protocols have: when and whether to try again."""
+        return self.codec.response_headers & self._inquiry.codec.response_headers
+
+    def read_whole(self, body: bytes) -> Whole:
+        """The answer in the client's protocol."""
+        answer = restored(self.codec.translator.decode_answer(body), self._encoded)
+        self._means.memory.keep_answer(self._inquiry.owner, answer)
+        written = self._inquiry.codec.translator.encode_answer(answer, self._reply())
+        return Whole(written, answer.usage, CONTENT_TYPES[Framing.WHOLE])
+
+    def transform(self, max_event_bytes: int) -> Transform:
+        """See TranslatedStream."""
+        owner, memory = self._inquiry.owner, self._means.memory
+        return TranslatedStream(
+            self.codec.translator.stream_decoder(),
+            self._inquiry.codec.translator.stream_encoder(self._reply()),
+            self._encoded,
+            keep=lambda blocks: memory.keep(owner, blocks),
+            max_event_bytes=max_event_bytes,
+        )
+
+    def read_refusal(self, status: int, body: bytes) -> Refusal:
+        """What it says; the client would not know the shape in which it is said."""
+        return Refusal(self.codec.translator.decode_error(status, body))
+
+    def _reply(self) -> Reply:
+        inquiry = self._inquiry
+        return Reply(
+            request=inquiry.request,
+            asked=self._asked,
+            created_s=int(self._means.wall()),
+            mint=self._means.mint,
+            request_id=inquiry.request_id,
+        )
+
+
+def _recipient(endpoint: Endpoint, codec: Codec) -> Recipient:
+    """The model at the endpoint, worked out once for each endpoint."""
+    slot = (_ENDPOINT_SLOT, codec.name)
+    recipient: Recipient | None = endpoint.prepared.get(slot)
+    if recipient is None:
+        model = endpoint.model
+        recipient = Recipient(
+            endpoint.model_id,
+            traits_of(endpoint.provider, codec.api_protocol, endpoint.model_id),
+            model.max_output_tokens if model else None,
+        )
+        endpoint.prepared[slot] = recipient
+    return recipient
+
+
+def _client_names(asked: ir.Request, encoded: Encoded) -> tuple[str, ...]:
+    """What could not be carried, under the names that the client gave it, each once."""
+    if not (asked.dropped or encoded.dropped):
+        return ()
+    names = [*asked.dropped, *(asked.spellings.get(one, one) for one in encoded.dropped)]
+    return tuple(dict.fromkeys(names))

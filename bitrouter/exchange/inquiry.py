@@ -1,0 +1,61 @@
+"""What a client asks, as every attempt at answering it needs it."""
+
+import msgspec
+
+from bitrouter import ir
+from bitrouter.envelope import check_depth, locate
+from bitrouter.protocols.base import HeaderReader, Request
+from bitrouter.protocols.codec import Codec
+
+
+class Inquiry:
+    """One client's request. Read into the neutral form once, and only if an endpoint needs that.
+
+    `header` reads the client's headers; `owner` says whose conversation it is: the id of the
+    caller's key, empty where there are no keys.
+    """
+
+    __slots__ = ("_asked", "_max_depth", "codec", "header", "owner", "request", "request_id")
+
+    def __init__(
+        self,
+        codec: Codec,
+        request: Request,
+        header: HeaderReader,
+        *,
+        request_id: str,
+        owner: str,
+        max_depth: int,
+    ) -> None:
+        self.codec = codec
+        self.request = request
+        self.header = header
+        self.request_id = request_id
+        self.owner = owner
+        self._max_depth = max_depth
+        self._asked: ir.Request | None = None
+
+    def asked(self) -> ir.Request:
+        """What the request means. Raises InvalidRequest."""
+        if self._asked is None:
+            check_depth(self.request.body, self._max_depth)
+            locate(self.request.body, self.request.fields)  # refuses duplicate keys
+            self._asked = self.codec.translator.decode_request(self.request)
+        return self._asked
+
+
+class Whole(msgspec.Struct, frozen=True):
+    """A whole answer for the client. `content_type` None: as the upstream says it."""
+
+    body: bytes
+    usage: ir.Usage | None
+    content_type: str | None = None
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """An endpoint's error answer. `body` is its own, where the client knows the shape; empty where
+    `failure` says it all.
+    """
+
+    failure: ir.Failure
+    body: bytes = b""

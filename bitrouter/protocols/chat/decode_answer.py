@@ -1,0 +1,94 @@
+"""What a provider's whole answer means. Source: protocols.md, 1.1 and 2.7."""
+
+import random
+
+import msgspec
+
+from bitrouter.errors import BadResponse
+from bitrouter.ir import (
+    Answer,
+    Block,
+    Candidate,
+    Reasoning,
+    Refusal,
+    Signature,
+    Text,
+    ToolCall,
+)
+from bitrouter.protocols.chat import pieces, types
+from bitrouter.protocols.chat.finish import decode_finish
+from bitrouter.protocols.chat.usage import decode_usage
+
+
+def decode_answer(body: bytes) -> Answer:
+    """See Translator.decode_answer."""
+    try:
+        completion = types.completion.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadResponse("the upstream's answer is not a chat completion") from error
+    if completion.error:
+        raise BadResponse("the upstream's answer is an error in the place of a chat completion")
+    if not completion.choices:
+        raise BadResponse("the upstream's answer has no choices")
+    return Answer(
+        [_candidate(choice, place) for place, choice in enumerate(completion.choices)],
+        usage=decode_usage(completion.usage),
+        id=string(completion.id),
+        model=string(completion.model),
+    )
+
+
+def string(value: object) -> str | None:
+    """What should be a string; None for nothing and for anything else."""
+    return value if isinstance(value, str) and value else None
+
+
+def new_call_id() -> str:
+    """An id for a call that came without one. Nothing secret hangs on it."""
+    return f"call_{random.getrandbits(96):024x}"
+
+
+def _candidate(choice: types.Choice, place: int) -> Candidate:
+    message = choice.message or choice.delta or types.Delta()
+    blocks = [*_words(message), *_calls(message)]
+    finish = decode_finish(
+        choice.finish_reason,
+        has_calls=any(isinstance(block, ToolCall) for block in blocks),
+        has_refusal=any(isinstance(block, Refusal) for block in blocks),
+    )
+    index = place if choice.index is None else choice.index
+    return Candidate(blocks, finish, index, pieces.logprobs_of(choice.logprobs))
+
+
+def _words(message: types.Delta) -> list[Block]:
+    blocks: list[Block] = []
+    if reasoning := pieces.reasoning_of(message):
+        blocks.append(Reasoning(reasoning))
+    if text := pieces.text_of(message.content):
+        blocks.append(Text(text, citations=tuple(pieces.citations_of(message.annotations))))
+    if refusal := string(message.refusal):
+        blocks.append(Refusal(refusal))
+    return blocks
+
+
+def _calls(message: types.Delta) -> list[Block]:
+    calls: list[Block] = []
+    for call in message.tool_calls or ():
+        named = call.custom or call.function
+        if named is None or not named.name:
+            continue
+        value = call.thought_signature()
+        custom = isinstance(named, types.CustomCall)
+        calls.append(
+            ToolCall(
+                call.id or new_call_id(),
+                named.name,
+                types.written_by_model(named),
+                custom,
+                Signature(types.GOOGLE, value) if value else None,
+            )
+        )
+    legacy = message.function_call
+    if legacy is not None and legacy.name and not calls:
+        calls.append(ToolCall(new_call_id(), legacy.name, types.written_by_model(legacy)))
+    return calls

@@ -1,0 +1,235 @@
+"""A request as a chat server gets it. Source: protocols.md, 1.1, 2.2 to 2.8 and 2.11."""
+
+from typing import Any, Final
+
+import msgspec
+
+from bitrouter import ir
+from bitrouter.config.schema import Traits
+from bitrouter.envelope import Fields
+from bitrouter.protocols.base import decode_part
+from bitrouter.protocols.chat.encode_content import CacheMarks
+from bitrouter.protocols.chat.encode_messages import MessageWriter
+from bitrouter.protocols.chat.encode_tools import (
+    answer_tool,
+    encode_choice,
+    encode_output,
+    encode_tool,
+    is_strict,
+    tool_wire_names,
+)
+from bitrouter.protocols.openai import ORIGIN, user_member
+from bitrouter.protocols.portable import fitting
+from bitrouter.protocols.thinking import effort_of, nearest_effort
+from bitrouter.protocols.translator import Encoded, Recipient
+
+_MAX_STOPS: Final = 4
+_JSON_ONLY: Final = ir.Text("Answer with one JSON object and nothing else.")
+_SETTINGS: Final = (
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "verbosity",
+    "metadata",
+)
+# protocols.md, 2.2: the words of other vendors, and those that chat has.
+_TIERS: Final = {"standard_only": "default", "standard": "default"} | {
+    word: word for word in ("auto", "default", "flex", "scale", "priority", "fast")
+}
+_CACHE_OPTIONS: Final[tuple[str, ...]] = ("mode", "ttl")
+_CHAT_TTL: Final = b'"30m"'
+_fields: Final = msgspec.json.Decoder(Fields)
+_replace: Final = msgspec.structs.replace
+
+
+def encode_request(request: ir.Request, recipient: Recipient) -> Encoded:
+    """See Translator.encode_request."""
+    traits = recipient.traits
+    request, dropped = fitting(request, traits, ("top_k",))
+    request, made_up = _with_output(request, traits)
+    names = tool_wire_names(request)
+    marks = CacheMarks(traits.cache_hints)
+    body: dict[str, Any] = {
+        "model": recipient.model_id,
+        "messages": MessageWriter(names, traits, marks).write(request),
+    }
+    if request.cache is not None:
+        _mark_last(body["messages"], request.cache, marks)
+    marks.settle()
+    if marks.left_out or (not marks and any(tool.cache for tool in request.tools)):
+        dropped.append("cache")
+    dropped += _put_tools(body, request, traits, names)
+    dropped += _put_settings(body, request, traits)
+    dropped += _put_family(body, request)
+    return Encoded(
+        body=msgspec.json.encode(body),
+        dropped=tuple(dropped),
+        names={wire: name for name, wire in names.items()},
+        answer_tool=made_up,
+    )
+
+
+def _with_output(request: ir.Request, traits: Traits) -> tuple[ir.Request, str | None]:
+    """The request with what the form of the answer needs besides `response_format`, and the name
+    of the tool that takes its place for a model that does not know that.
+    """
+    output = request.output
+    if output is None:
+        return request, None
+    if output.schema is None:
+        # JSON mode is refused unless the prompt says JSON: protocols.md, 1.1.
+        if traits.structured_output == "native" and _says_json(request):
+            return request, None
+        request = _replace(request, system=[*request.system, _JSON_ONLY])
+        native = output if traits.structured_output == "native" else None
+        return _replace(request, output=native), None
+    if traits.structured_output == "native":
+        return request, None
+    tool = answer_tool(output, [tool.name for tool in request.tools])
+    may_call = request.tools and (request.tool_choice is None or request.tool_choice.mode != "none")
+    choice = ir.ToolChoice("required", () if may_call else (tool.name,))
+    changed = _replace(
+        request, tools=[*request.tools, tool], tool_choice=choice, output=None, parallel_tools=None
+    )
+    return changed, tool.name
+
+
+def _says_json(request: ir.Request) -> bool:
+    texts = [*request.system, *(block for message in request.messages for block in message.blocks)]
+    return any(isinstance(text, ir.Text) and "json" in text.text.lower() for text in texts)
+
+
+def _mark_last(messages: list[dict[str, Any]], mark: ir.CacheMark, marks: CacheMarks) -> None:
+    """Mark the end of the prompt: the last part of the last message that has text."""
+    for message in reversed(messages):
+        content = message["content"]
+        if not content:
+            continue
+        if isinstance(content, str):
+            part = marks.put({"type": "text", "text": content}, mark)
+            message["content"] = [part] if marks else content
+        elif content[-1].get("cache_control", content[-1].get("prompt_cache_breakpoint")) is None:
+            marks.put(content[-1], mark)
+        return
+
+
+def _put_tools(
+    body: dict[str, Any], request: ir.Request, traits: Traits, names: dict[str, str]
+) -> list[str]:
+    """The tools and what goes with them. Returns what was left out."""
+    dropped = []
+    if request.tools:
+        strict = traits.strict_tools
+        body["tools"] = [encode_tool(tool, names, strict=strict) for tool in request.tools]
+        if any(tool.strict and not (strict and is_strict(tool)) for tool in request.tools):
+            dropped.append("strict")
+        if request.tool_choice is not None:
+            body["tool_choice"] = encode_choice(request.tool_choice, request.tools, names)
+        if request.parallel_tools is not None:
+            body["parallel_tool_calls"] = request.parallel_tools
+    search = request.web_search
+    if search is not None:
+        size = search.context_size
+        body["web_search_options"] = {} if size is None else {"search_context_size": size}
+        if search.allowed_domains:
+            dropped.append("web_search")
+    return dropped
+
+
+def _put_settings(body: dict[str, Any], request: ir.Request, traits: Traits) -> list[str]:
+    """All other settings. Returns what was left out."""
+    if request.max_tokens is not None:
+        body[traits.max_tokens_field] = request.max_tokens
+    for name in _SETTINGS:
+        value = getattr(request, name)
+        if value is not None:
+            body[name] = value
+    if request.n is not None and request.n != 1:
+        body["n"] = request.n
+    if request.user is not None:
+        body[user_member(request)] = request.user
+    if request.output is not None:
+        body["response_format"] = encode_output(request.output)
+    if request.stream:
+        body["stream"] = True
+        if traits.stream_usage:
+            body["stream_options"] = {"include_usage": True}
+    _put_logprobs(body, request)
+    return [
+        *_put_stop(body, request.stop),
+        *_put_thinking(body, request, traits),
+        *_put_tier(body, request.service_tier),
+    ]
+
+
+def _put_logprobs(body: dict[str, Any], request: ir.Request) -> None:
+    """The number is refused without the flag."""
+    if request.logprobs or (request.logprobs is None and request.top_logprobs):
+        body["logprobs"] = True
+        if request.top_logprobs is not None:
+            body["top_logprobs"] = request.top_logprobs
+
+
+def _put_stop(body: dict[str, Any], stop: tuple[str, ...]) -> list[str]:
+    if stop:
+        body["stop"] = stop[:_MAX_STOPS]
+    return ["stop"] if len(stop) > _MAX_STOPS else []
+
+
+def _put_thinking(body: dict[str, Any], request: ir.Request, traits: Traits) -> list[str]:
+    """`reasoning_effort`; what is switched off is left out where the word may be unknown, for a
+    server that does not know it refuses it (protocols.md, 2.5).
+    """
+    effort = effort_of(request.thinking) if request.thinking is not None else None
+    if effort is None:
+        return []
+    if traits.reasoning == "none":
+        return [] if effort == "none" else ["thinking"]
+    if effort == "none" and not traits.efforts and request.origin != ORIGIN:
+        return []
+    nearest = nearest_effort(effort, traits.efforts)
+    if effort == "none" and nearest not in ("none", "minimal", "low"):
+        return ["thinking"]
+    body["reasoning_effort"] = nearest
+    return []
+
+
+def _put_tier(body: dict[str, Any], tier: str | None) -> list[str]:
+    if tier is None:
+        return []
+    known = _TIERS.get(tier)
+    if known is None:
+        return ["service_tier"]
+    body["service_tier"] = known
+    return []
+
+
+def _put_family(body: dict[str, Any], request: ir.Request) -> list[str]:
+    """What belongs to OpenAI's protocols alone. Returns what was left out."""
+    if request.origin != ORIGIN:
+        return [name for name in request.family_fields if name != "store"]
+    dropped = []
+    for name, raw in request.family_fields.items():
+        if name == "store":
+            if bytes(raw) == b"true":  # false is what happens anyway
+                body[name] = True
+        elif name == "prompt_cache_options":
+            options = _cache_options(raw)
+            if options is None:
+                dropped.append(name)
+            else:
+                body[name] = options
+        else:
+            body[name] = raw
+    return dropped
+
+
+def _cache_options(raw: msgspec.Raw) -> dict[str, msgspec.Raw] | None:
+    """Those of the options that chat has too; Responses has more."""
+    given = decode_part(_fields, bytes(raw)) or {}
+    options = {name: given[name] for name in _CACHE_OPTIONS if name in given}
+    if "ttl" in options and bytes(options["ttl"]) != _CHAT_TTL:
+        del options["ttl"]
+    return options or None

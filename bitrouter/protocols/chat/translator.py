@@ -1,0 +1,51 @@
+"""Chat Completions to and from the neutral form."""
+
+from bitrouter import ir
+from bitrouter.protocols import openai
+from bitrouter.protocols.base import Request
+from bitrouter.protocols.chat.decode_answer import decode_answer
+from bitrouter.protocols.chat.decode_request import decode_request
+from bitrouter.protocols.chat.decode_stream import ChatStreamDecoder
+from bitrouter.protocols.chat.encode_answer import encode_answer
+from bitrouter.protocols.chat.encode_request import encode_request
+from bitrouter.protocols.chat.encode_stream import ChatStreamEncoder
+from bitrouter.protocols.chat.error import decode_error
+from bitrouter.protocols.translator import Encoded, Recipient, Reply, StreamDecoder, StreamEncoder
+
+
+class ChatTranslator:
+    """See translator.Translator."""
+
+    origin = openai.ORIGIN
+
+    def decode_request(self, request: Request) -> ir.Request:
+        """See Translator.decode_request."""
+        return decode_request(request)
+
+    def encode_request(self, request: ir.Request, recipient: Recipient) -> Encoded:
+        """See Translator.encode_request."""
+        return encode_request(request, recipient)
+
+    def decode_answer(self, body: bytes) -> ir.Answer:
+        """See Translator.decode_answer."""
+        return decode_answer(body)
+
+    def encode_answer(self, answer: ir.Answer, reply: Reply) -> bytes:
+        """See Translator.encode_answer."""
+        return encode_answer(answer, reply)
+
+    def stream_decoder(self) -> StreamDecoder:
+        """See Translator.stream_decoder."""
+        return ChatStreamDecoder()
+
+    def stream_encoder(self, reply: Reply) -> StreamEncoder:
+        """See Translator.stream_encoder."""
+        return ChatStreamEncoder(reply)
+
+    def decode_error(self, status: int, body: bytes) -> ir.Failure:
+        """See Translator.decode_error."""
+        return decode_error(status, body)
+
+    def without_foreign(self, request: Request) -> Request:
+        """See Translator.without_foreign. Chat has no place for an envelope, so none is written."""
+        return request

@@ -1,0 +1,71 @@
+"""Every feature in every cell, whole and streamed: it is full, lossy as declared, or refused."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from tests.matrix.cell import MODELS, Cell
+from tests.matrix.conftest import Matrix
+from tests.matrix.feature import Feature
+from tests.matrix.features import FEATURES
+from tests.matrix.outcome import CLIENTS, UPSTREAMS
+from tests.matrix.question import Failed, Unsayable
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    # The SDK's own, about what it makes of aiohttp.
+    pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning"),
+]
+_LIMIT_S = 15
+
+
+def _cells() -> Iterator[object]:
+    for one in FEATURES:
+        for client in one.clients:
+            for upstream in UPSTREAMS:
+                for streamed in one.streams:
+                    mode = "streamed" if streamed else "whole"
+                    name = f"{one.title} | {client} to {upstream} | {mode}"
+                    yield pytest.param(one, client, upstream, streamed, id=name)
+
+
+def _cell(matrix: Matrix, one: Feature, client: str, upstream: str, streamed: bool) -> Cell:
+    provider = matrix.providers[upstream]
+    provider.forget()
+    model = MODELS[one.models][upstream]
+    outcome = one.outcome(client, upstream)
+    return Cell(matrix.clients[client], provider, model, streamed, outcome)
+
+
+@pytest.mark.parametrize(("tried", "client", "upstream", "streamed"), _cells())
+async def test_a_feature_becomes_what_is_declared(
+    matrix: Matrix, tried: Feature, client: str, upstream: str, streamed: bool
+) -> None:
+    cell = _cell(matrix, tried, client, upstream, streamed)
+    async with asyncio.timeout(_LIMIT_S):
+        if cell.outcome.kind == "refused":
+            with pytest.raises(Failed) as caught:
+                await tried.attempt(cell)
+            assert caught.value.status == 400
+            assert cell.outcome.words in caught.value.message
+        else:
+            await tried.attempt(cell)
+            assert cell.client.dropped == cell.outcome.dropped
+
+
+@pytest.mark.parametrize(
+    ("tried", "client"),
+    [
+        pytest.param(one, client, id=f"{one.title} | {client}")
+        for one in FEATURES
+        for client in CLIENTS
+        if client not in one.clients
+    ],
+)
+async def test_what_a_clients_protocol_cannot_say_is_not_said(
+    matrix: Matrix, tried: Feature, client: str
+) -> None:
+    cell = _cell(matrix, tried, client, client, streamed=False)
+    with pytest.raises(Unsayable):
+        await tried.attempt(cell)

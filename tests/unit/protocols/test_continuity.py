@@ -1,0 +1,69 @@
+"""Envelopes bring one vendor's signatures through another vendor's clients, unharmed."""
+
+import base64
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bitrouter.ir import Signature
+from bitrouter.protocols.continuity import (
+    may_hold_envelope,
+    seal,
+    seal_in_base64,
+    unseal,
+    unseal_from_base64,
+)
+
+signatures = st.builds(
+    Signature,
+    st.sampled_from("ago"),
+    st.text(alphabet=st.characters(codec="utf-8"), max_size=80),
+    st.none() | st.text(alphabet=string.ascii_letters, min_size=1),
+)
+
+
+@given(signatures)
+def test_what_was_sealed_comes_back(signature: Signature) -> None:
+    assert unseal(seal(signature)) == signature
+    assert unseal_from_base64(seal_in_base64(signature)) == signature
+
+
+@given(signatures)
+def test_envelope_fits_its_carrier(signature: Signature) -> None:
+    assert set(seal(signature)) <= {*string.ascii_letters, *string.digits, *".-_"}
+    base64.b64decode(seal_in_base64(signature), validate=True)
+
+
+@given(signatures)
+def test_carrier_may_come_back_in_the_other_alphabet_and_without_padding(
+    signature: Signature,
+) -> None:
+    carried = base64.b64decode(seal_in_base64(signature))
+
+    assert unseal_from_base64(base64.urlsafe_b64encode(carried).decode().rstrip("=")) == signature
+
+
+@given(signatures)
+def test_body_with_an_envelope_is_looked_through(signature: Signature) -> None:
+    assert may_hold_envelope(b'{"x":"%b"}' % seal(signature).encode())
+    assert may_hold_envelope(b'{"x":"%b"}' % seal_in_base64(signature).encode())
+
+
+@pytest.mark.parametrize("native", ["", "EqQBCgIYAhIM", "gAAAAABo", "br2.a.e30", "br1"])
+def test_a_vendors_own_value_is_no_envelope(native: str) -> None:
+    assert unseal(native) is None
+    assert unseal_from_base64(native) is None
+
+
+@pytest.mark.parametrize(
+    "damaged", ["br1.", "br1.a", "br1.a.", "br1.a.!!", "br1.a.e30", "br1.a.W10"]
+)
+def test_a_damaged_envelope_can_go_to_nobody(damaged: str) -> None:
+    assert unseal(damaged) == Signature("")
+
+
+@pytest.mark.parametrize("damaged", ["YnIx", "YnIxLg", "YnIxLmE", "YnIx*"])
+def test_a_damaged_carrier_is_not_taken_for_a_whole_one(damaged: str) -> None:
+    assert unseal_from_base64(damaged) in (None, Signature(""))
