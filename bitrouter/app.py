@@ -26,6 +26,7 @@ from bitrouter.exchange.memory import Memory
 from bitrouter.exchange.plan import Target
 from bitrouter.local.supervisor import EmbeddedModel, availability
 from bitrouter.metrics.store import MetricsStore
+from bitrouter.routing.breaker import Breakers
 from bitrouter.routing.state import DynamicRoute, RouteState, decode_dynamic, encode_dynamic
 from bitrouter.routing.strategy import Balancer
 from bitrouter.server.connection import Server
@@ -34,6 +35,7 @@ from bitrouter.server.inference import Inference
 from bitrouter.server.pages import admin_pages, all_pages, public_pages
 from bitrouter.server.services import Services
 from bitrouter.state.files import read_if_there, write_atomically
+from bitrouter.upstream.budget import RetryBudget
 from bitrouter.upstream.session import Upstream
 
 _log: Final = logging.getLogger("bitrouter")
@@ -42,6 +44,7 @@ _ROUTES_FILE: Final = "routes.json"
 _HOUSEKEEPING_S: Final = 1.0
 _BACKLOG: Final = 1024
 _CLOSE_S: Final = 0.5
+_LAST_WORDS_S: Final = 1.0  # for the error events of what did not end within `drain`
 
 
 class Targets:
@@ -129,6 +132,8 @@ class Router:
             metrics=MetricsStore(monotonic=time.monotonic, wall=_wall_clock),
             keys=self._keys,
             find_target=self._targets.find,
+            breakers=Breakers(lambda: self.services.routes.config.circuit_breaker),
+            budget=RetryBudget(config.retry.budget_ratio),
             means=Means(wall=_wall_clock, mint=_new_id, memory=Memory(time.monotonic)),
             save_dynamic=self._save_dynamic,
             load_config=self._read_config,
@@ -181,6 +186,11 @@ class Router:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.services.routes.config.timeouts.drain):
                     await self.services.idle.wait()
+        if self.services.metrics.inflight:
+            self.services.end_running()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS_S):
+                    await self.services.idle.wait()
 
     async def stop(self) -> None:
         """End everything: connections, running requests, embedded models, tasks."""
@@ -197,9 +207,11 @@ class Router:
         """Make `config` the current one, for the requests that come after."""
         services = self.services
         require_authentication(config, has_keys=services.keys.required)
+        before = services.routes.current
         services.routes.apply_config(config)
+        services.budget.ratio = config.retry.budget_ratio
         self._targets.forget(config.providers)
-        services.forget_unrouted()
+        services.forget_unrouted(before)
         log.set_up(config.server.log.level, config.server.log.format)
 
     async def _keep_house(self) -> None:

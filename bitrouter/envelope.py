@@ -115,10 +115,30 @@ class Member(msgspec.Struct, gc=False):
 def locate(body: bytes, fields: Fields) -> dict[str, Member]:
     """Find every top-level member of `body`, whose split is `fields`.
 
-    The walk succeeds only if the keys of the body are exactly the keys of `fields`, in order, each
-    with the value that the split holds. So a duplicate key, of which the split kept the last and a
-    provider may keep the first, raises InvalidRequest: one could be billed and the other served.
+    Succeeds only if the keys of the body are exactly the keys of `fields`, in order, each with the
+    value that the split holds. So a duplicate key, of which the split kept the last and a provider
+    may keep the first, raises InvalidRequest: one could be billed and the other served.
     """
+    return _locate_compact(body, fields) or _walk(body, fields)
+
+
+def _locate_compact(body: bytes, fields: Fields) -> dict[str, Member] | None:
+    """The places by their sizes alone; None if the body is not as short as its members allow.
+
+    White space, an escape or a letter beyond ASCII in a key, and a second member of the same name
+    can only make it longer. A third of the price of walking, and what SDKs send is compact.
+    """
+    position = 1
+    members: dict[str, Member] = {}
+    for name, raw in fields.items():
+        value = position + len(name) + 3  # two quotes and a colon
+        end = value + len(memoryview(raw))
+        members[name] = Member(position, value, end)
+        position = end + 1
+    return members if position == len(body) else None
+
+
+def _walk(body: bytes, fields: Fields) -> dict[str, Member]:
     opening = _START.match(body)
     position = opening.end() if opening else 0
     members: dict[str, Member] = {}
@@ -140,6 +160,16 @@ def locate(body: bytes, fields: Fields) -> dict[str, Member]:
             raise _duplicate(name)
         position = after.end()
     return members
+
+
+def refuse_duplicates(body: bytes, fields: Fields) -> None:
+    """Raise InvalidRequest when `body`, whose split is `fields`, has a duplicate key at its top.
+
+    See `locate`, of which this is the part that needs no places.
+    """
+    sizes = sum(map(len, fields)) + sum([len(memoryview(raw)) for raw in fields.values()])
+    if len(body) != sizes + 4 * len(fields) + 1:  # quotes, colons, commas and braces
+        locate(body, fields)
 
 
 def _duplicate(name: str) -> InvalidRequest:

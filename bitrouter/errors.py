@@ -6,7 +6,7 @@ prompt, no upstream exception text. The cause, if any, hangs on `__cause__` and 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 Source = Literal["router", "upstream"]
 
@@ -126,10 +126,18 @@ class ServiceUnavailable(RouterError):
     outcome = "refused"
 
 
+class ShuttingDown(ServiceUnavailable):
+    """The router is being stopped, and what was running had its time (timeouts.drain)."""
+
+
 class Overloaded(ServiceUnavailable):
     """Refused before any work was done, because too much is running already."""
 
     outcome = "shed"
+
+
+class AllResting(ServiceUnavailable):
+    """Every endpoint of the route is left alone for now, after failures or at its own wish."""
 
 
 class InternalError(RouterError):
@@ -141,9 +149,19 @@ class InternalError(RouterError):
 class UpstreamError(RouterError):
     """An attempt at one endpoint that gave no answer to pass on.
 
-    `retryable` says whether another endpoint may be asked while nothing has been sent to the
-    client (reliability.md, section 3).
+    What may be done while nothing has been sent to the client (reliability.md, section 3):
+    `retryable` another endpoint may be asked; `transient` the same one as well, after a pause;
+    `never_arrived` it has not seen the request; `larger_window_helps` only one that takes longer
+    prompts can help. What it says of the endpoint: `trips` that it fails, `asks_for_rest` that it
+    is asked too often, `blames_router` that it does not take the router's own credential.
     """
+
+    transient: bool = False
+    never_arrived: bool = False
+    larger_window_helps: bool = False
+    trips: bool = True
+    asks_for_rest: bool = False
+    blames_router: bool = False
 
     status = 502
     code: str | None = "upstream_error"
@@ -160,6 +178,14 @@ class UpstreamError(RouterError):
 class ConnectFailed(UpstreamError):
     """No connection: name lookup, TCP or TLS failed. The endpoint has not seen the request."""
 
+    never_arrived = True
+
+
+class ConnectionReset(UpstreamError):
+    """The connection was closed or reset before an answer began."""
+
+    transient = True
+
 
 class BadResponse(UpstreamError):
     """The endpoint answered, but not with what its protocol promises: cut, garbled, a redirect."""
@@ -170,13 +196,44 @@ class UpstreamUnavailable(UpstreamError):
 
     status = 503
     code = "service_unavailable"
+    trips = False
+
+
+# The word of OpenAI's API, which decoders of other vendors' errors use for theirs.
+CONTEXT_TOO_LONG: Final = "context_length_exceeded"
+# What the words for a refusal of the content have been seen to be. That is an answer, and asking
+# somebody else would be to route around it.
+_CONTENT_REFUSED: Final = frozenset(
+    {"content_filter", "content_policy_violation", "responsible_ai_policy_violation"}
+    | {"moderation_blocked", "invalid_prompt", "data_inspection_failed"}
+)
+_TRANSIENT: Final = frozenset({408, 409, 500, 502, 503, 529})
+_ELSEWHERE: Final = frozenset({401, 402, 403, 408, 409, 429})  # besides every 5xx
+_ABOUT_ROUTER: Final = frozenset({401, 402, 403})
+_LONGEST_WAIT_S: Final = 5.0  # a Retry-After beyond that is handed on to the client
+
+
+def refuses_content(code: str | None) -> bool:
+    """Whether a provider's word for an error says that it will not answer this content."""
+    return code is not None and code.lower() in _CONTENT_REFUSED
+
+
+def is_about_router(status: int, code: str | None) -> bool:
+    """Whether a refusal is about the router's own account at the provider, not the client's."""
+    return status in _ABOUT_ROUTER and not refuses_content(code)
+
+
+def is_worth_elsewhere(status: int, code: str | None) -> bool:
+    """Whether another endpoint may answer what one refused with this status and word."""
+    return (status >= 500 or status in _ELSEWHERE) and not refuses_content(code)
 
 
 class Rejected(UpstreamError):
     """The endpoint's own error answer: a status of 400 or above, complete.
 
     `headers` are those that the client may see. `body` is its JSON, for a client of the same
-    protocol; empty when there is none to pass on, and `detail` says it.
+    protocol; empty when there is none to pass on, and `detail` says it. `blames_router` when it is
+    about the router's own account there.
     """
 
     def __init__(
@@ -189,12 +246,23 @@ class Rejected(UpstreamError):
         retryable: bool,
         retry_after_s: float | None = None,
         code: str | None = None,
+        blames_router: bool = False,
     ) -> None:
         super().__init__(detail, retryable=retryable, retry_after_s=retry_after_s)
         self.status = status
         self.code = code
         self.headers = headers
         self.body = body
+        may_pass = retryable and not blames_router
+        if retry_after_s is None:
+            self.transient = may_pass and status in _TRANSIENT
+        elif retry_after_s <= _LONGEST_WAIT_S:
+            self.transient = may_pass and (status in _TRANSIENT or status == 429)
+        # 501: the endpoint is well, and has no such operation.
+        self.trips = may_pass and status >= 500 and status != 501
+        self.asks_for_rest = status == 429
+        self.blames_router = blames_router
+        self.larger_window_helps = code == CONTEXT_TOO_LONG
         if status < 500 and status not in (401, 403, 429):
             self.outcome = "client_error"
 
@@ -211,11 +279,26 @@ class StreamRefused(UpstreamError):
     """
 
     def __init__(
-        self, words: str, *, status: int = 502, code: str | None = "upstream_error"
+        self,
+        words: str,
+        *,
+        status: int = 502,
+        code: str | None = "upstream_error",
+        retry_after_s: float | None = None,
+        blames_router: bool = False,
     ) -> None:
-        super().__init__(f"{self.logged}: {words}")
+        retryable = blames_router or is_worth_elsewhere(status, code)
+        super().__init__(
+            f"{self.logged}: {words}", retryable=retryable, retry_after_s=retry_after_s
+        )
         self.status = status
         self.code = code
+        self.trips = status >= 500 and retryable and not blames_router
+        self.asks_for_rest = status == 429
+        self.blames_router = blames_router
+        self.larger_window_helps = code == CONTEXT_TOO_LONG
+        if status < 500 and status != 429:
+            self.outcome = "client_error"
 
     @property
     def logged(self) -> str:

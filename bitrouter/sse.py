@@ -6,6 +6,7 @@ CRLF and within a character too.
 """
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -122,6 +123,20 @@ class SSEDecoder:
             elif event := _parse_block(block):
                 events.append(event)
         return events
+
+
+def keep_events(raw: bytes, is_kept: Callable[[SSEEvent], bool]) -> bytes:
+    """`raw`, which is whole events, without those that are not kept; the others byte for byte."""
+    kept = []
+    start = 0
+    for blank in _BLANK_LINE.finditer(raw):
+        block = raw[start : blank.start()]
+        event = _parse_block(_with_lf_only(block.removeprefix(_BOM)))
+        if event is None or is_kept(event):
+            kept.append(raw[start : blank.end()])
+        start = blank.end()
+    kept.append(raw[start:])
+    return b"".join(kept)
 
 
 def _with_lf_only(block: bytes) -> bytes:

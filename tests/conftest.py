@@ -9,6 +9,7 @@ import pytest
 import uvloop
 
 from bitrouter import log
+from tests.support.requestlog import RequestLog
 from tests.support.router import RunningRouter
 from tests.support.upstream import ScriptedUpstream
 
@@ -31,6 +32,14 @@ def _logging_as_it_was() -> Iterator[None]:
     log.listeners[:] = listeners
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
+
+
+@pytest.fixture
+def request_log() -> RequestLog:
+    """What the router tells of each request."""
+    listener = RequestLog()
+    log.listeners.append(listener)
+    return listener
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from bitrouter.protocols.base import Request, Transform
 from bitrouter.protocols.codec import Codec
 from bitrouter.protocols.translator import Encoded, Recipient, Reply
 
-REPEATS: Final = 15
-QUICK_REPEATS: Final = 5
-_CALLS: Final = 100  # in a repeat
+REPEATS: Final = 100
+QUICK_REPEATS: Final = 40
+_CALLS: Final = 20  # in a repeat, which has to be short to go by undisturbed
 _MAX_EVENT_BYTES: Final = 1 << 20
 _RECIPIENT: Final = Recipient("model-2026", Traits())
 

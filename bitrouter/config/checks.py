@@ -125,7 +125,8 @@ def _check_unguarded(document: Document, server: Mapping) -> None:
 def check_timers(document: Document) -> None:
     """A timer of 0 s, or a limit of 0 bytes, would refuse everything."""
     sections: list[Path] = [("timeouts",), ("limits",)]
-    sections += [("providers", name, "timeouts") for name in _at(document.root, ("providers",))]
+    for part in ("providers", "models"):
+        sections += [(part, name, "timeouts") for name in _at(document.root, (part,))]
     for path in sections:
         parse = Size.parse if path == ("limits",) else Duration.parse
         for key, value in _at(document.root, path).items():

@@ -19,7 +19,7 @@ from bitrouter.config.schema import (
     ProviderEntry,
     Secret,
     Timeouts,
-    TimeoutsEntry,
+    overlay_timeouts,
 )
 from bitrouter.errors import Problem
 
@@ -99,7 +99,7 @@ class ProviderResolver:
             api_base=api_base,
             auth=entry.auth or (base.auth if base else None),
             default_headers=_first(entry.default_headers, base.default_headers if base else {}),
-            timeouts=_overlay(base.timeouts if base else self._timeouts, entry.timeouts),
+            timeouts=overlay_timeouts(base.timeouts if base else self._timeouts, entry.timeouts),
             models=self._models(entry, base),
             quirks=(*(base.quirks if base else ()), *(entry.quirks or ())),
             embedded=embedded,
@@ -117,7 +117,7 @@ class ProviderResolver:
             api_base=builtin.api_base or "",
             auth=builtin.auth,
             default_headers=builtin.default_headers or {},
-            timeouts=_overlay(self._timeouts, builtin.timeouts),
+            timeouts=overlay_timeouts(self._timeouts, builtin.timeouts),
             models=builtin.models or {},
             quirks=builtin.quirks or (),
             embedded=Embedded() if builtin.embedded else None,
@@ -200,15 +200,6 @@ def _shares_key(provider: Provider, base: Provider) -> bool:
 def _protocols(entry: ProviderEntry) -> tuple[str, ...]:
     words = entry.api_protocol or ()
     return (words,) if isinstance(words, str) else words
-
-
-def _overlay(timeouts: Timeouts, entry: TimeoutsEntry | None) -> Timeouts:
-    if entry is None:
-        return timeouts
-    given = {
-        key: value for key, value in msgspec.structs.asdict(entry).items() if value is not None
-    }
-    return msgspec.structs.replace(timeouts, **given)
 
 
 def _first(own: T | None, inherited: T) -> T:

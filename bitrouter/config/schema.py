@@ -149,13 +149,23 @@ class Timeouts(Section, frozen=True):
 
 
 class TimeoutsEntry(Section, frozen=True):
-    """The timers that a provider may set for itself."""
+    """The timers that a provider, or a route, may set for itself."""
 
     connect: Duration | None = None
     first_byte: Duration | None = None
     idle: Duration | None = None
     total: Duration | None = None
     stream_total: Duration | None = None
+
+
+def overlay_timeouts(timeouts: Timeouts, entry: TimeoutsEntry | None) -> Timeouts:
+    """`timeouts` with those of `entry` that are given in their place."""
+    if entry is None:
+        return timeouts
+    given = {
+        key: value for key, value in msgspec.structs.asdict(entry).items() if value is not None
+    }
+    return msgspec.structs.replace(timeouts, **given)
 
 
 class Limits(Section, frozen=True):
@@ -414,6 +424,7 @@ class RouteEntry(Section, frozen=True):
     endpoints: Annotated[tuple[EndpointEntry, ...], msgspec.Meta(min_length=1)]
     strategy: Strategy = "priority"
     price: RoutePrice | None = None
+    timeouts: TimeoutsEntry | None = None
 
 
 # -- payments -------------------------------------------------------------------------------

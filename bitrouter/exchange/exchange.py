@@ -120,9 +120,9 @@ class PassedThrough:
 
     def read_refusal(self, status: int, body: bytes) -> Refusal:
         """The provider's own body, unless it is the page of some proxy on the way."""
-        message = self.codec.read_error(body)
-        failure = ir.Failure(status, message or f"the upstream answered with status {status}")
-        is_page = message is None and not is_json_object(body)
+        failure = self.codec.translator.decode_error(status, body)
+        failure = msgspec.structs.replace(failure, status=status)
+        is_page = self.codec.read_error(body) is None and not is_json_object(body)
         return Refusal(failure, b"" if is_page else body)
 
 

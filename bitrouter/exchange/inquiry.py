@@ -3,7 +3,7 @@
 import msgspec
 
 from bitrouter import ir
-from bitrouter.envelope import check_depth, locate
+from bitrouter.envelope import check_depth, refuse_duplicates
 from bitrouter.protocols.base import HeaderReader, Request
 from bitrouter.protocols.codec import Codec
 
@@ -39,7 +39,7 @@ class Inquiry:
         """What the request means. Raises InvalidRequest."""
         if self._asked is None:
             check_depth(self.request.body, self._max_depth)
-            locate(self.request.body, self.request.fields)  # refuses duplicate keys
+            refuse_duplicates(self.request.body, self.request.fields)
             self._asked = self.codec.translator.decode_request(self.request)
         return self._asked
 

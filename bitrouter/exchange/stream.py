@@ -34,6 +34,7 @@ class TranslatedStream:
         self._notes = StreamNotes()
         self._keep = keep
         self.started = False
+        self.progressed = False
         self.complete = False
         self.failed: Failure | None = None
 
@@ -46,7 +47,9 @@ class TranslatedStream:
         """The client's bytes for what `chunk` completes."""
         decode = self._decoder.decode
         events: list[Event] = []
-        for one in self._sse.feed(chunk):
+        seen = self._sse.feed(chunk)
+        self.progressed = bool(seen)
+        for one in seen:
             events += decode(one)
         return self._encode(events)
 

@@ -81,10 +81,13 @@ class Transform(Protocol):
     """What one streamed answer goes through on its way to the client.
 
     `started` turns true with the first event: until then nothing has to be sent, and the attempt
-    can be given up. `complete` is that the protocol's own end was seen.
+    can be given up. `progressed` says of the last `feed` that it saw an event: comments and half
+    events show nothing but that the connection is there. `complete` is that the protocol's own end
+    was seen.
     """
 
     started: bool
+    progressed: bool
     complete: bool
 
     @property

@@ -33,6 +33,10 @@ class Codec(Protocol):
         """Names (lower case) of a provider's headers that its clients may see."""
 
     @property
+    def keepalive(self) -> bytes:
+        """What may be sent in a silent event stream without being an event; empty if nothing."""
+
+    @property
     def operations(self) -> tuple[Operation, ...]:
         """What the protocol can be asked to do."""
 

@@ -17,14 +17,38 @@ from bitrouter.ir import Block, Message, Reasoning, Request, Role, Text, ToolCal
 
 _NO_RESULT: Final = "no result provided"
 _HASHED: Final = 12  # hexadecimal characters
+# As tuples: a union is made anew, and searched slowly, wherever it is asked for.
+_CALLS_AND_RESULTS: Final = (ToolCall, ToolResult)
+_SIGNED: Final = (Reasoning, ToolCall)
 
 replace: Final = msgspec.structs.replace
+
+
+def plain_turns(messages: Sequence[Message]) -> list[tuple[Role, str]] | None:
+    """Each turn's text, of a conversation that no vendor wants put in order, which most are: the
+    user begins, the sides take turns, each with one text alone, not blank, unmarked, citing nobody.
+
+    None for any other; what is below finds nothing to do in one of these.
+    """
+    turns: list[tuple[Role, str]] = []
+    expected: Role = "user"
+    for message in messages:
+        if message.role != expected or len(message.blocks) != 1:
+            return None
+        only = message.blocks[0]
+        if not isinstance(only, Text) or only.cache is not None or only.citations:
+            return None
+        if not only.text.strip():
+            return None
+        turns.append((expected, only.text))
+        expected = "assistant" if expected == "user" else "user"
+    return turns or None
 
 
 def all_system_texts(request: Request) -> tuple[list[Text], list[Message]]:
     """Every system text in order, and the other turns: for a protocol with one place for them."""
     texts = [text for text in request.system if text.text]
-    if not any(message.role == "system" for message in request.messages):
+    if "system" not in [message.role for message in request.messages]:
         return texts, request.messages
     turns = []
     for message in request.messages:
@@ -41,7 +65,11 @@ def without_empty_texts(messages: Iterable[Message], *, blank: bool = False) -> 
     """
     kept = []
     for message in messages:
-        blocks = [block for block in message.blocks if not _is_empty(block, blank)]
+        blocks = [
+            block
+            for block in message.blocks
+            if not isinstance(block, Text) or (block.text.strip() if blank else block.text)
+        ]
         if blocks:
             unchanged = len(blocks) == len(message.blocks)
             kept.append(message if unchanged else Message(message.role, blocks))
@@ -50,15 +78,11 @@ def without_empty_texts(messages: Iterable[Message], *, blank: bool = False) -> 
     return kept
 
 
-def _is_empty(block: Block, blank: bool) -> bool:
-    return isinstance(block, Text) and not (block.text.strip() if blank else block.text)
-
-
 def merged(messages: Sequence[Message], roles: frozenset[Role]) -> list[Message]:
     """Turns in a row of one of `roles` as one turn, their blocks in order."""
     turns: list[Message] = []
     for message in messages:
-        if turns and message.role in roles and turns[-1].role == message.role:
+        if turns and turns[-1].role == message.role and message.role in roles:
             turns[-1] = Message(message.role, [*turns[-1].blocks, *message.blocks])
         else:
             turns.append(message)
@@ -72,7 +96,7 @@ def settled(messages: Sequence[Message], wire_id: Callable[[str], str]) -> list[
     `wire_id(id)`, and unique; each result gets its call's id and name. Turns of one side in a row
     must have been merged, or the calls of the first have no turn after them.
     """
-    if not any(isinstance(b, ToolCall | ToolResult) for m in messages for b in m.blocks):
+    if not _has_calls_or_results(messages):
         return list(messages)
     pairs = _pair_up(messages)
     taken: set[str] = set()
@@ -97,6 +121,14 @@ def settled(messages: Sequence[Message], wire_id: Callable[[str], str]) -> list[
     if owed:
         turns.append(Message("user", list(owed)))
     return [turn for turn in turns if turn.blocks]
+
+
+def _has_calls_or_results(messages: Iterable[Message]) -> bool:
+    for message in messages:
+        for block in message.blocks:
+            if isinstance(block, _CALLS_AND_RESULTS):
+                return True
+    return False
 
 
 def _without_results(blocks: Iterable[Block]) -> list[Block]:
@@ -152,8 +184,9 @@ def tool_names(request: Request) -> list[str]:
     names = [tool.name for tool in request.tools]
     names += request.tool_choice.names if request.tool_choice else ()
     for message in request.messages:
-        names += [block.name for block in message.blocks if isinstance(block, ToolCall)]
-    return list(dict.fromkeys(names))
+        if message.role == "assistant":
+            names += [block.name for block in message.blocks if isinstance(block, ToolCall)]
+    return list(dict.fromkeys(names)) if names else names
 
 
 def wire_names(names: Iterable[str], forbidden: re.Pattern[str], max_length: int) -> dict[str, str]:
@@ -179,7 +212,7 @@ def only_own(blocks: Iterable[Block], origin: str) -> list[Block]:
     """
     kept: list[Block] = []
     for block in blocks:
-        signature = block.signature if isinstance(block, Reasoning | ToolCall) else None
+        signature = block.signature if isinstance(block, _SIGNED) else None
         if signature is not None and signature.origin == origin and signature.value:
             kept.append(block)
         elif isinstance(block, ToolCall):

@@ -76,7 +76,9 @@ def _from_data_url(url: str, kind: MediaKind, where: str) -> Media:
     media_type, *parameters = (part.strip().lower() for part in head.split(";"))
     default = "image/png" if kind == "image" else "text/plain"
     if "base64" in parameters:
-        encoded = standard_base64(unquote_to_bytes(data).decode() if "%" in data else data, where)
+        if "%" in data:
+            data = unquote_to_bytes(data).decode(errors="replace")
+        encoded = standard_base64(data, where)
     else:
         encoded = base64.b64encode(unquote_to_bytes(data)).decode()
     media_type = media_type or default
@@ -102,7 +104,10 @@ def as_text(media: Media) -> str | None:
 
 def type_by_name(url: str, default: str) -> str:
     """The media type that the end of a URL's path suggests."""
-    guessed, _ = mimetypes.guess_type(PurePosixPath(urlsplit(url).path).name)
+    try:
+        guessed, _ = mimetypes.guess_type(PurePosixPath(urlsplit(url).path).name)
+    except ValueError:  # it is no URL
+        return default
     return guessed or default
 
 

@@ -49,6 +49,7 @@ _TYPES: Final[dict[int, tuple[str, str | None]]] = {
     504: ("server_error", "upstream_timeout"),
     529: ("server_error", "overloaded"),
 }
+_NO_QUOTA: Final = "insufficient_quota"
 _STATUSES: Final = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -58,6 +59,8 @@ _STATUSES: Final = {
     "rate_limit_error": 429,
     "rate_limit_exceeded": 429,
     "context_length_exceeded": 400,
+    "content_filter": 400,
+    "content_policy_violation": 400,
     "invalid_prompt": 400,
     "server_error": 500,
 }
@@ -87,6 +90,8 @@ def error_object(error: RouterError) -> dict[str, str | None]:
     kind, code = _TYPES.get(
         error.status, ("invalid_request_error" if error.status < 500 else "server_error", None)
     )
+    if error.code == _NO_QUOTA:  # whose status is that of a rate limit
+        kind = _NO_QUOTA
     return {"message": error.detail, "type": kind, "param": None, "code": error.code or code}
 
 
@@ -141,21 +146,25 @@ def _token_logprob(one: LogProb) -> dict[str, Any]:
 
 
 # Members of a request that both protocols have and no other vendor's: protocols.md, 2.2 and 2.8.
-_FAMILY_FIELDS: Final = (
-    "prompt_cache_key",
-    "prompt_cache_options",
-    "prompt_cache_retention",
-    "moderation",
-    "store",
+_FAMILY_FIELDS: Final = frozenset(
+    {
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "moderation",
+        "store",
+    }
 )
 
 
 def family_fields(fields: Fields) -> dict[str, msgspec.Raw]:
     """The members of a request that go on to the other protocol of the family as they are."""
+    if _FAMILY_FIELDS.isdisjoint(fields):
+        return {}
     return {
-        name: fields[name]
-        for name in _FAMILY_FIELDS
-        if name in fields and bytes(fields[name]) != b"null"
+        name: raw
+        for name, raw in fields.items()
+        if name in _FAMILY_FIELDS and bytes(raw) != b"null"
     }
 
 
@@ -209,6 +218,7 @@ class OpenAICodec:
     """The part of a codec that is the same for both: how OpenAI is addressed, not what is said."""
 
     family = "openai"
+    keepalive = b": keep-alive\n\n"
     response_headers = RESPONSE_HEADERS
     operations: ClassVar[tuple[Operation, ...]]
 

@@ -1,17 +1,20 @@
 """Answers that go to a client of the same protocol: the bytes untouched, watched as they pass.
 
-Nothing here changes a byte. The events of a chunk are looked at, for usage, for the provider's own
+Nothing here changes a byte of what the protocol's clients can read. An event that is no JSON is
+left out, or a client would stumble over it; an end marker that the server forgot is added to an
+answer that had come to its end. The events of a chunk are looked at, for usage, for the provider's own
 error event and for the end that tells a complete answer from a cut one; then the chunk goes on as
 the object that it came as. Only an event that is cut in two waits for its end, so that a client
 never holds half an event, whatever has to follow.
 """
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from bitrouter.errors import BadResponse, RouterError
 from bitrouter.ir import Failure, Usage
 from bitrouter.protocols.base import is_json
-from bitrouter.sse import SSEDecoder, SSEEvent
+from bitrouter.sse import SSEDecoder, SSEEvent, keep_events
 
 
 class SSEPassthrough(ABC):
@@ -19,9 +22,14 @@ class SSEPassthrough(ABC):
 
     def __init__(self, max_event_bytes: int) -> None:
         self._decoder = SSEDecoder(max_event_bytes)
+        self._unreadable = False
         self.started = False
+        self.progressed = False
         self.complete = False
         self.failed: Failure | None = None
+
+    end_marker: ClassVar[bytes] = b""
+    """What ends a stream, beyond the event that says so, in this protocol."""
 
     @property
     @abstractmethod
@@ -51,12 +59,22 @@ class SSEPassthrough(ABC):
     def feed(self, chunk: bytes) -> bytes:
         """Look at `chunk` and give back all whole events."""
         self._observe_all(self._decoder.feed(chunk))
+        if self._unreadable:
+            self._unreadable = False
+            return keep_events(self._decoder.passed, self.is_whole)
         return self._decoder.passed
 
     def finish(self, error: RouterError | None = None) -> bytes:
         """The end of the upstream's bytes; an error event if they were not the whole answer."""
         rest = self.observe_rest()
-        return rest if self.is_over else self.fail(error or cut_stream())
+        if self.is_over:
+            return rest
+        self.conclude()
+        if not self.complete:
+            return self.fail(error or cut_stream())
+        if rest.strip() and self.end_marker:  # an event without its blank line
+            rest = rest.rstrip(b"\r\n") + b"\n\n"
+        return rest + self.end_marker
 
     def observe_rest(self) -> bytes:
         """Look at what has no blank line after it, and give it back unless it was cut."""
@@ -68,13 +86,16 @@ class SSEPassthrough(ABC):
             whole = rest.endswith((b"\n", b"\r"))
         if whole:
             self._observe_all(events)
-        self.conclude()
         return rest if whole else b""
 
     def _observe_all(self, events: list[SSEEvent]) -> None:
+        self.progressed = bool(events)
         for event in events:
-            self.started = True
-            self.observe(event)
+            if self.is_whole(event):
+                self.started = True
+                self.observe(event)
+            else:
+                self._unreadable = True
 
 
 def cut_stream() -> BadResponse:

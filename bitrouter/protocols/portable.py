@@ -11,7 +11,7 @@ import msgspec
 
 from bitrouter.config.schema import Traits
 from bitrouter.errors import UnsupportedFeature
-from bitrouter.ir import Request, Tool, ToolChoice
+from bitrouter.ir import Request, Tool, ToolChoice, ToolResult
 
 _EMPTY: Final[dict[str, Any]] = {"stop": ()}
 
@@ -52,6 +52,8 @@ def _says_nothing(name: str, value: Any) -> bool:
 
 
 def _settle_hosted(request: Request, traits: Traits, changes: dict[str, Any]) -> list[str]:
+    if not request.hosted_tools and request.web_search is None:
+        return []
     missing = list(request.hosted_tools)
     if request.web_search is not None and not traits.web_search:
         missing.append("web_search")
@@ -74,6 +76,8 @@ def _settle_hosted(request: Request, traits: Traits, changes: dict[str, Any]) ->
 def _settle_choice(request: Request, changes: dict[str, Any]) -> None:
     """A choice, and leave to call in parallel, mean nothing without tools, and are refused."""
     choice = request.tool_choice
+    if choice is None and request.parallel_tools is None:
+        return
     has_tools = request.tools or changes.get("web_search", request.web_search)
     if not has_tools:
         if choice is not None and choice.mode == "required":
@@ -88,6 +92,17 @@ def _settle_choice(request: Request, changes: dict[str, Any]) -> None:
         unknown = [name for name in choice.names if name not in known]
         if unknown:
             raise UnsupportedFeature(f"tool_choice: there is no tool {unknown[0]!r:.80}")
+
+
+def has_cache_marks(request: Request) -> bool:
+    """Whether something in the request is marked to be cached up to."""
+    marked = [*request.system, *request.tools, *(b for m in request.messages for b in m.blocks)]
+    for block in marked:
+        if getattr(block, "cache", None) is not None:
+            return True
+        if isinstance(block, ToolResult) and any(inner.cache for inner in block.content):
+            return True
+    return False
 
 
 def only_chosen(request: Request) -> Request:

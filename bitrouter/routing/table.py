@@ -7,7 +7,15 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal
 
-from bitrouter.config.schema import Model, Provider, RouteEntry, RoutePrice, Strategy
+from bitrouter.config.schema import (
+    Model,
+    Provider,
+    RouteEntry,
+    RoutePrice,
+    Strategy,
+    Timeouts,
+    overlay_timeouts,
+)
 from bitrouter.errors import RouteNotFound
 
 # What metrics and logs say for a name that the configuration does not know: anybody can make up
@@ -23,17 +31,24 @@ class Endpoint:
     """One place to send a request to.
 
     `key` is `provider:model_id`; `label` the same where the configuration names it, else OTHER.
-    `prepared` is room for what callers make of an endpoint once and use for every request.
+    `timeouts` are the route's where it has its own, else the provider's. `prepared` is room for
+    what callers make of an endpoint once and use for every request.
     """
 
-    __slots__ = ("key", "label", "model_id", "prepared", "provider", "weight")
+    __slots__ = ("key", "label", "model_id", "prepared", "provider", "timeouts", "weight")
 
     def __init__(
-        self, provider: Provider, model_id: str, weight: int = 1, label: str | None = None
+        self,
+        provider: Provider,
+        model_id: str,
+        weight: int = 1,
+        label: str | None = None,
+        timeouts: Timeouts | None = None,
     ) -> None:
         self.provider = provider
         self.model_id = model_id
         self.weight = weight
+        self.timeouts = timeouts or provider.timeouts
         self.key = f"{provider.name}:{model_id}"
         self.label = label if label is not None else self.key
         self.prepared: dict[object, Any] = {}
@@ -47,10 +62,21 @@ class Endpoint:
         return f"<Endpoint {self.key}>"
 
 
-class Route:
-    """A name and the endpoints that can serve it, in configured order."""
+def provider_name(key: str) -> str:
+    """The provider in an endpoint's key, whose name has no colon."""
+    return key.partition(":")[0]
 
-    __slots__ = ("_by_protocol", "endpoints", "label", "name", "price", "source", "strategy")
+
+class Route:
+    """A name and the endpoints that can serve it, in configured order.
+
+    `within_s` is how long a request may take, with all its attempts, until its answer is certain:
+    as long as the most patient endpoint may for one (reliability.md, section 2).
+    """
+
+    __slots__ = (
+        *("_by_protocol", "endpoints", "label", "name", "price", "source", "strategy", "within_s"),
+    )
 
     def __init__(
         self,
@@ -68,6 +94,7 @@ class Route:
         self.source: Source = source
         self.price = price
         self.label = label if label is not None else name
+        self.within_s = max(max(e.timeouts.total, e.timeouts.first_byte) for e in endpoints)
         self._by_protocol: dict[str, tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]] = {}
 
     def by_preference(self, protocol: str) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
@@ -183,7 +210,13 @@ def build_route(
 ) -> Route:
     """A route from its entry, whose providers have been checked to exist."""
     endpoints = tuple(
-        Endpoint(providers[one.provider], one.model_id, one.weight) for one in entry.endpoints
+        Endpoint(
+            providers[one.provider],
+            one.model_id,
+            one.weight,
+            timeouts=overlay_timeouts(providers[one.provider].timeouts, entry.timeouts),
+        )
+        for one in entry.endpoints
     )
     return Route(name, endpoints, strategy=entry.strategy, source=source, price=entry.price)
 
@@ -198,7 +231,13 @@ def _catalogue_routes(providers: Mapping[str, Provider]) -> Iterator[Route]:
 def _filled_in(pattern: Route, name: str, rest: str) -> Route:
     """The route for one name under a wildcard. It is counted under the pattern."""
     endpoints = tuple(
-        Endpoint(one.provider, one.model_id.replace("*", rest), one.weight, label=one.label)
+        Endpoint(
+            one.provider,
+            one.model_id.replace("*", rest),
+            one.weight,
+            label=one.label,
+            timeouts=one.timeouts,
+        )
         for one in pattern.endpoints
     )
     return Route(

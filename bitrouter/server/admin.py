@@ -165,8 +165,9 @@ class Admin:
         async def change() -> Changed:
             dynamic = self._services.routes.without_route(name)
             if not dry_run:
+                before = self._services.routes.current
                 await self._save_and_apply(dynamic)
-                self._services.forget_unrouted()
+                self._services.forget_unrouted(before)
                 _log_change("route removed", request, request_id, name)
             return Changed(model=name, removed=True, dry_run=True if dry_run else UNSET)
 

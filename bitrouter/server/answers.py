@@ -1,5 +1,6 @@
 """Answers that the router makes itself, and the headers that every answer carries."""
 
+import math
 import random
 import re
 from typing import Any, Final
@@ -65,7 +66,7 @@ def error_answer(codec: Codec, error: RouterError, request_id: str) -> web.Respo
     headers = base_headers(request_id)
     headers["x-bitrouter-error-source"] = error.source
     if error.retry_after_s is not None:
-        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.allow)
     return web.Response(status=answer.status, body=answer.body, headers=headers, content_type=_JSON)

@@ -1,7 +1,7 @@
 """One attempt: a request asked of one endpoint, up to the point where the answer is certain."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
@@ -9,7 +9,14 @@ from typing import Final
 from multidict import CIMultiDict
 
 from bitrouter.config.schema import Limits, Secret
-from bitrouter.errors import BadResponse, Rejected, UpstreamError, UpstreamUnavailable
+from bitrouter.errors import (
+    BadResponse,
+    Rejected,
+    UpstreamError,
+    UpstreamUnavailable,
+    is_about_router,
+    is_worth_elsewhere,
+)
 from bitrouter.exchange.exchange import Exchange, begin
 from bitrouter.exchange.inquiry import Inquiry
 from bitrouter.protocols.base import CONTENT_TYPES, Framing
@@ -18,12 +25,12 @@ from bitrouter.server.answers import base_headers
 from bitrouter.server.record import Record
 from bitrouter.server.relay import StreamAnswer, WholeAnswer, await_first_event, masked
 from bitrouter.server.services import Services
+from bitrouter.upstream.deadline import Deadline
+from bitrouter.upstream.retry_after import RETRY_HEADERS, retry_after_s
 from bitrouter.upstream.session import UpstreamResponse
 
 _MAX_ERROR_BYTES: Final = 1 << 20
-# Besides every 5xx. 401 and 403 are about the router's own key there, not about the client's.
-_RETRYABLE: Final = frozenset({401, 403, 408, 409, 429})
-_CREDENTIALS_REFUSED: Final = frozenset({401, 403})
+_PAYMENT_REQUIRED: Final = 402
 # It is a rate limit by its status, and no waiting helps (protocols.md, 2.12).
 _NO_CREDIT: Final = "insufficient_quota"
 _DROPPED: Final = "x-bitrouter-dropped"
@@ -32,7 +39,7 @@ _MAX_DROPPED: Final = 32
 
 
 async def ask(
-    services: Services, inquiry: Inquiry, record: Record, endpoint: Endpoint
+    services: Services, inquiry: Inquiry, record: Record, deadline: Deadline, endpoint: Endpoint
 ) -> WholeAnswer | StreamAnswer:
     """Ask one endpoint. Raises UpstreamError when it gives no answer to pass on, and
     UnsupportedFeature when it cannot be asked this.
@@ -44,11 +51,22 @@ async def ask(
     exchange = begin(inquiry, endpoint, target, services.means)
     record.called_at = perf_counter()
     stream = exchange.framing is not Framing.WHOLE
-    upstream = await services.upstream.open(exchange.call, provider.timeouts, stream=stream)
+    upstream = await services.upstream.open(
+        exchange.call, endpoint.timeouts, stream=stream, deadline=deadline
+    )
     record.upstream_request_id = _request_id(upstream)
     limits = services.routes.config.limits
+    wanted = inquiry.request
     attempt = Attempt(
-        exchange, inquiry.request.framing, endpoint, target.api_key, upstream, limits, record
+        exchange,
+        wanted.framing,
+        inquiry.codec.keepalive if wanted.framing is Framing.SSE else b"",
+        endpoint,
+        target.api_key,
+        upstream,
+        limits,
+        record,
+        services.means.wall,
     )
     try:
         return await attempt.answer()
@@ -63,15 +81,20 @@ def _request_id(upstream: UpstreamResponse) -> str | None:
 
 @dataclass(slots=True)
 class Attempt:
-    """A call whose answer's head has come, until it is known what the answer is worth."""
+    """A call whose answer's head has come, until it is known what the answer is worth.
+
+    `wall` gives Unix time.
+    """
 
     exchange: Exchange
     client_framing: Framing
+    keepalive: bytes
     endpoint: Endpoint
     api_key: Secret | None
     upstream: UpstreamResponse
     limits: Limits
     record: Record
+    wall: Callable[[], float]
 
     async def answer(self) -> WholeAnswer | StreamAnswer:
         """The answer, certain. Raises UpstreamError."""
@@ -103,14 +126,16 @@ class Attempt:
         if self.upstream.content_type not in (expected, ""):
             raise BadResponse(f"the upstream's answer is not a stream of {expected}")
         transform = self.exchange.transform(self.limits.max_event_bytes)
-        idle_s = self.endpoint.provider.timeouts.idle
+        idle_s = self.endpoint.timeouts.idle
         opening, ended = await await_first_event(self.upstream, transform, idle_s, self.api_key)
         self.record.answered_at = self.record.first_byte_at = perf_counter()
         headers = self._client_headers()
         headers["Content-Type"] = self._stream_type()
         headers["Cache-Control"] = "no-cache"
         headers["X-Accel-Buffering"] = "no"
-        return StreamAnswer(headers, self.upstream, transform, opening, ended, self.api_key)
+        return StreamAnswer(
+            headers, self.upstream, transform, opening, ended, self.api_key, self.keepalive
+        )
 
     async def _refusal(self) -> Rejected:
         """The endpoint's error answer. Its own words pass on, but no credential that they may
@@ -124,26 +149,37 @@ class Attempt:
         refusal = self.exchange.read_refusal(status, body)
         failure = refusal.failure
         headers = dict(self._relayed_headers())
+        wait_s = retry_after_s(self.upstream.headers, self.wall())
+        if wait_s is None:
+            wait_s = failure.retry_after_s
+            for name in RETRY_HEADERS:  # if there are any, they make no sense
+                headers.pop(name, None)
         if failure.code == _NO_CREDIT:
             headers["x-should-retry"] = "false"
-        if failure.status in _CREDENTIALS_REFUSED or self.exchange.codec.blames_key(body):
-            return Rejected(
-                max(failure.status, 401),
-                f"provider {self.endpoint.provider.name!r} refused the router's own credential;"
-                " this is for the router's operator to mend",
-                headers=headers,
-                body=b"",
-                retryable=True,
-                code="upstream_error",  # the protocol's word would blame the client's key
-            )
+        status = 401 if self.exchange.codec.blames_key(body) else failure.status
+        if is_about_router(status, failure.code):
+            return self._own_trouble(status, headers)
         return Rejected(
             failure.status,
             masked(failure.message.encode(), self.api_key).decode(),
             headers=headers,
             body=masked(refusal.body, self.api_key),
-            retryable=failure.status >= 500 or failure.status in _RETRYABLE,
-            retry_after_s=_seconds(headers) or failure.retry_after_s,
+            retryable=is_worth_elsewhere(failure.status, failure.code),
+            retry_after_s=wait_s,
             code=failure.code,
+        )
+
+    def _own_trouble(self, status: int, headers: dict[str, str]) -> Rejected:
+        """What is not the client's affair, in words that do not make it doubt its own key."""
+        return Rejected(
+            502 if status == _PAYMENT_REQUIRED else status,  # or the client would pay for it
+            f"provider {self.endpoint.provider.name!r} refused the router's own credential;"
+            " this is for the router's operator to mend",
+            headers=headers,
+            body=b"",
+            retryable=True,
+            code="upstream_error",  # the protocol's word would blame the client's key
+            blames_router=True,
         )
 
     def _client_headers(self) -> CIMultiDict[str]:
@@ -172,9 +208,3 @@ def _listed(names: tuple[str, ...]) -> str:
     """The names as the header's value. They are the client's own, and may be anything."""
     plain = [name for name in names if _FIELD_NAME.fullmatch(name)]
     return ",".join(plain[:_MAX_DROPPED]) or "unnamed"
-
-
-def _seconds(headers: dict[str, str]) -> float | None:
-    """Retry-After where it is a number; the other form is a date, which passes on as it is."""
-    text = headers.get("retry-after", "")
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 8 else None

@@ -7,6 +7,7 @@ Nothing is sent to the client before an endpoint's answer is certain, so that un
 endpoint can be asked and an error can have its own status.
 """
 
+import asyncio
 import functools
 import logging
 from time import perf_counter
@@ -25,6 +26,7 @@ from bitrouter.errors import (
     Rejected,
     RouterError,
     ServiceUnavailable,
+    ShuttingDown,
     UpstreamError,
     UpstreamTimeout,
     UpstreamUnavailable,
@@ -32,18 +34,21 @@ from bitrouter.errors import (
 from bitrouter.exchange.choose import COUNT_TOKENS, candidates
 from bitrouter.exchange.estimate import estimated_tokens
 from bitrouter.exchange.inquiry import Inquiry
+from bitrouter.metrics.store import OK
 from bitrouter.protocols.base import CONTENT_TYPES, Framing, Operation
 from bitrouter.protocols.codec import Codec
-from bitrouter.routing.table import Endpoint
+from bitrouter.routing.table import Endpoint, Route
 from bitrouter.server.answers import Headers, base_headers, error_answer, request_id_of
 from bitrouter.server.attempt import ask
 from bitrouter.server.body import read_json_body
 from bitrouter.server.record import Record
 from bitrouter.server.relay import StreamAnswer, WholeAnswer, relay_stream, relay_whole
 from bitrouter.server.services import Services
-from bitrouter.upstream.failover import AttemptsFailed, first_answer
+from bitrouter.upstream.deadline import Deadline
+from bitrouter.upstream.failover import AttemptsFailed, Rules, first_answer
 
 _NO_SUCH_PATH: Final = frozenset({404, 405, 501})
+_BROKEN_OFF: Final = frozenset({"truncated", "upstream_error"})
 
 _log: Final = logging.getLogger("bitrouter")
 
@@ -59,28 +64,39 @@ class Inference:
     ) -> web.StreamResponse:
         """Answer one request, whatever happens, and account for it once."""
         record = Record(request_id_of(request), codec.name)
-        metrics = self._services.metrics
+        services = self._services
+        metrics = services.metrics
         metrics.inflight += 1
+        task = asyncio.current_task()
+        services.running.add(task)
         try:
             answer = await self._find_answer(request, codec, operation, path_model, record)
             if isinstance(answer, StreamAnswer):
-                return await relay_stream(request, answer, record)
+                out = await relay_stream(request, answer, record, services.is_ending)
+                self._note_end(record)
+                return out
             return await relay_whole(request, answer, record)
         except RouterError as error:
             return self._error(codec, error, record)
         except (ConnectionResetError, BrokenPipeError):
             record.outcome = "client_gone"
             raise
+        except asyncio.CancelledError:
+            if record.status or not services.is_ending() or task is None or task.uncancel():
+                raise
+            stopped = ShuttingDown("the router was stopped", retry_after_s=5)
+            return self._error(codec, stopped, record)
         except Exception:
             _log.exception("request %s failed", record.request_id)
             if record.status:  # committed: nothing but an abrupt end would be true
                 raise
             return self._error(codec, InternalError("an error of the router's own"), record)
         finally:
+            services.running.discard(task)
             metrics.inflight -= 1
             record.tell(metrics)
-            if self._services.draining and not metrics.inflight:
-                self._services.idle.set()
+            if services.draining and not metrics.inflight:
+                services.idle.set()
 
     async def _find_answer(
         self,
@@ -116,11 +132,9 @@ class Inference:
         if not asked:
             return _estimate(inquiry, record)
         try:
+            rules = self._rules(route)
             answer, record.endpoint, record.attempts = await first_answer(
-                asked,
-                functools.partial(ask, services, inquiry, record),
-                self._report,
-                services.routes.config.retry.max_attempts,
+                asked, functools.partial(ask, services, inquiry, record, rules.deadline), rules
             )
         except AttemptsFailed as failure:
             record.endpoint, record.attempts = failure.endpoint, failure.attempts
@@ -128,6 +142,8 @@ class Inference:
                 return _estimate(inquiry, record)
             raise failure.last from failure
         describe(answer.headers, record)
+        if isinstance(answer, WholeAnswer):
+            self._succeeded(record.endpoint)
         return answer
 
     def _admit(self, request: web.BaseRequest) -> None:
@@ -143,11 +159,40 @@ class Inference:
                 f"{limit} requests are running (limits.max_concurrent_requests)", retry_after_s=1
             )
 
+    def _succeeded(self, endpoint: Endpoint) -> None:
+        """Note that an answer came to its end."""
+        self._services.breakers.succeeded(endpoint.key, asyncio.get_running_loop().time())
+
+    def _note_end(self, record: Record) -> None:
+        """Note how a stream ended: one that the upstream did not finish is its failure, though it
+        had begun well.
+        """
+        if record.endpoint is None:
+            return
+        if record.outcome == OK:
+            self._succeeded(record.endpoint)
+        elif record.outcome in _BROKEN_OFF or record.outcome.startswith("timeout:"):
+            now = asyncio.get_running_loop().time()
+            self._services.breakers.failed(record.endpoint.key, now)
+
+    def _rules(self, route: Route) -> Rules:
+        services = self._services
+        retry = services.routes.config.retry
+        return Rules(
+            max_attempts=retry.max_attempts,
+            patient=route.strategy == "priority",
+            deadline=Deadline(asyncio.get_running_loop().time() + route.within_s, route.within_s),
+            breakers=services.breakers,
+            budget=services.budget,
+            report=self._report,
+        )
+
     def _report(self, endpoint: Endpoint, error: UpstreamError | None) -> None:
         """Count an attempt. What is the endpoint's failure is worth a line of its own."""
         self._services.metrics.record_attempt(endpoint.label, attempt_result(error))
         if error is not None and error.retryable:
-            _log.warning("attempt at %s failed: %s", endpoint.key, error.logged)
+            level = logging.ERROR if error.blames_router else logging.WARNING
+            _log.log(level, "attempt at %s failed: %s", endpoint.key, error.logged)
 
     def _error(self, codec: Codec, error: RouterError, record: Record) -> web.Response:
         record.failed(error)

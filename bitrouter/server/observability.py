@@ -1,10 +1,12 @@
 """Whether the router lives, whether it takes requests, and what it has counted."""
 
+import asyncio
 from typing import Final, cast
 
 from aiohttp import web
 
 from bitrouter.metrics.snapshot import build_snapshot
+from bitrouter.routing.breaker import State
 from bitrouter.server.answers import base_headers, json_answer
 from bitrouter.server.services import Services
 
@@ -65,8 +67,13 @@ class Observability:
         return answer
 
     def _endpoints_up(self) -> dict[str, bool]:
-        endpoints = self._services.routes.current.endpoints()
-        return {endpoint.key: endpoint.provider.unusable is None for endpoint in endpoints}
+        services = self._services
+        now = asyncio.get_running_loop().time()
+        return {
+            endpoint.key: endpoint.provider.unusable is None
+            and services.breakers.state(endpoint.key, now) is not State.OPEN
+            for endpoint in services.routes.current.endpoints()
+        }
 
 
 def wants_text(accept: str) -> bool:

@@ -1,5 +1,7 @@
 """The way of an answer from the upstream to the client."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -7,10 +9,18 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from bitrouter.config.schema import Secret
-from bitrouter.errors import BadResponse, StreamRefused, UpstreamError
+from bitrouter.errors import (
+    BadResponse,
+    RouterError,
+    ShuttingDown,
+    StreamRefused,
+    UpstreamError,
+    is_about_router,
+)
 from bitrouter.ir import Failure, Usage
 from bitrouter.protocols.base import Transform
 from bitrouter.redact import redact
+from bitrouter.server.keepalive import Keepalive
 from bitrouter.server.record import Record
 from bitrouter.upstream.session import UpstreamResponse
 
@@ -35,7 +45,8 @@ class StreamAnswer(msgspec.Struct, frozen=True):
     """A stream whose first event has come.
 
     `opening` is what the client gets of it first; `ended` that the upstream had no more. `api_key`
-    is what the provider was shown, and must not say again.
+    is what the provider was shown, and must not say again. `keepalive` may be sent while it is
+    silent.
     """
 
     headers: CIMultiDict[str]
@@ -44,6 +55,7 @@ class StreamAnswer(msgspec.Struct, frozen=True):
     opening: bytes
     ended: bool
     api_key: Secret | None
+    keepalive: bytes
 
 
 async def relay_whole(
@@ -61,9 +73,11 @@ async def relay_whole(
 
 
 async def relay_stream(
-    request: web.BaseRequest, answer: StreamAnswer, record: Record
+    request: web.BaseRequest, answer: StreamAnswer, record: Record, is_ending: Callable[[], bool]
 ) -> web.StreamResponse:
     """Copy a stream to the client through its transform. From here on errors travel in it.
+
+    A cancellation while `is_ending` is the router's own end: the client is told so.
 
     No `except` stands around the writes: a client that goes away makes aiohttp raise an error that
     its client side raises too, and the upstream is not to blame for it.
@@ -73,12 +87,14 @@ async def relay_stream(
     record.outcome = "client_gone"  # unless the loop below comes to its end
     out = web.StreamResponse(status=200, headers=answer.headers)
     data, error, ended = answer.opening, None, answer.ended
+    keepalive = Keepalive(out, answer.keepalive)
     try:
         await out.prepare(request)  # the commit point
         while error is None and not ended:
             if data:
+                keepalive.quiet = False
                 await out.write(data)  # waits while the client is slow, and so does the upstream
-            data, error, ended = await _next(upstream, transform)
+            data, error, ended = await _next(upstream, transform, is_ending)
             if transform.failed is not None:
                 data = masked(data, answer.api_key)
         if data:
@@ -86,6 +102,7 @@ async def relay_stream(
         await out.write_eof()
         _conclude(record, transform, error)
     finally:
+        keepalive.stop()
         record.usage = transform.usage
         if ended:
             upstream.release()
@@ -100,17 +117,22 @@ def masked(text: bytes, api_key: Secret | None) -> bytes:
 
 
 async def _next(
-    upstream: UpstreamResponse, transform: Transform
-) -> tuple[bytes, UpstreamError | None, bool]:
+    upstream: UpstreamResponse, transform: Transform, is_ending: Callable[[], bool]
+) -> tuple[bytes, RouterError | None, bool]:
     """What to send next, the error that ends the stream, and whether the upstream ended it."""
     if transform.complete:
         upstream.streaming(_AFTER_END_S)
     try:
-        chunk = await upstream.read_chunk()
+        chunk = await upstream.read_chunk(again=not transform.progressed)
     except UpstreamError as error:
         if isinstance(error, BadResponse):
             error.outcome = _TRUNCATED  # it had begun well
         return transform.finish(error), error, False
+    except asyncio.CancelledError:
+        if not is_ending() or _uncancelled():
+            raise
+        end = ShuttingDown("the router was stopped before the answer was complete")
+        return transform.finish(end), end, False
     try:
         if not chunk:
             return transform.finish(), None, True
@@ -119,7 +141,13 @@ async def _next(
         return transform.fail(error), error, False
 
 
-def _conclude(record: Record, transform: Transform, error: UpstreamError | None) -> None:
+def _uncancelled() -> int:
+    """Take back one cancellation of this task: how many are left."""
+    task = asyncio.current_task()
+    return task.uncancel() if task is not None else 0
+
+
+def _conclude(record: Record, transform: Transform, error: RouterError | None) -> None:
     if transform.complete:
         record.outcome = "ok"
     elif transform.failed is not None:
@@ -163,7 +191,9 @@ def _refused(failure: Failure, api_key: Secret | None) -> StreamRefused:
     """The error of the class that the provider's event has; its trouble with a key is not the
     client's.
     """
+    if is_about_router(failure.status, failure.code):
+        return StreamRefused("it refused the router's own credential", blames_router=True)
     said = masked(failure.message.encode(), api_key).decode()[:_MAX_WORDS]
-    if failure.status in (401, 403):
-        return StreamRefused(said)
-    return StreamRefused(said, status=failure.status, code=failure.code)
+    return StreamRefused(
+        said, status=failure.status, code=failure.code, retry_after_s=failure.retry_after_s
+    )

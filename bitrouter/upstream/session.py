@@ -7,15 +7,17 @@ holds request headers, the provider's key included.
 import asyncio
 import functools
 import io
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Final
 
 import aiohttp
 from yarl import URL
 
 from bitrouter.config.schema import Limits, Timeouts
-from bitrouter.errors import BadResponse, ConnectFailed, UpstreamError, UpstreamTimeout
+from bitrouter.errors import BadResponse, ConnectFailed, ConnectionReset, UpstreamTimeout
 from bitrouter.protocols.base import UpstreamCall
+from bitrouter.upstream.deadline import NO_DEADLINE, Deadline
+from bitrouter.upstream.pool import Pool, Use, connection_use
 from bitrouter.upstream.timer import ReadTimer
 
 _IDLE_POOL_S: Final = 15.0  # below the time after which providers close idle connections
@@ -42,12 +44,12 @@ class UpstreamResponse:
         """The first event has come: from here each wait has the idle limit."""
         self._timer.limit_each_wait("idle", idle_s)
 
-    async def read_chunk(self) -> bytes:
+    async def read_chunk(self, *, again: bool = False) -> bytes:
         """The bytes that are there, waiting for some; empty at the end.
 
-        Raises UpstreamTimeout, and BadResponse when the connection breaks or the framing does.
+        `again` says that the last ones were worth nothing: their wait goes on. Raises UpstreamTimeout, and BadResponse when the connection breaks or the framing does.
         """
-        self._timer.wait_begins()
+        self._timer.wait_begins(again=again)
         try:
             return await self._response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
@@ -89,7 +91,7 @@ class Upstream:
     def __init__(self, limits: Limits) -> None:
         self._session = aiohttp.ClientSession(
             # No limit: the connector's would make a request wait in silence (reliability.md, 2).
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_POOL_S),
+            connector=Pool(limit=0, keepalive_timeout=_IDLE_POOL_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
@@ -101,46 +103,82 @@ class Upstream:
         )
 
     async def open(
-        self, call: UpstreamCall, timeouts: Timeouts, *, stream: bool
+        self,
+        call: UpstreamCall,
+        timeouts: Timeouts,
+        *,
+        stream: bool,
+        deadline: Deadline = NO_DEADLINE,
     ) -> UpstreamResponse:
         """Send `call` and wait for the head of the answer, whatever its status.
 
-        Raises ConnectFailed, UpstreamTimeout (connect, first_byte), BadResponse for what is not
-        HTTP, and UpstreamError when the connection is reset before the head.
+        Until the answer is certain, which a stream's is with its first event, it has the time of
+        `deadline`. Raises ConnectFailed, UpstreamTimeout (connect, first_byte, total), BadResponse
+        for what is not HTTP, and ConnectionReset when the connection breaks before the head.
         """
         loop = asyncio.get_running_loop()
-        first_byte_by = loop.time() + timeouts.first_byte
+        timer_name, span_s = "first_byte", float(timeouts.first_byte)
+        by = loop.time() + span_s
+        if deadline.at < by:
+            timer_name, span_s, by = "total", deadline.span_s, deadline.at
         try:
-            async with asyncio.timeout_at(first_byte_by):
-                response = await self._session.post(
-                    _url(call.url) if len(call.url) <= _MAX_CACHED_URL else _parse_url(call.url),
-                    data=_payload(call.body),
-                    headers=call.headers,
-                    allow_redirects=False,
-                    timeout=_connect_within(timeouts.connect),
-                )
+            async with asyncio.timeout_at(by):
+                response = await self._send(call, timeouts)
         except (aiohttp.ConnectionTimeoutError, aiohttp.ServerTimeoutError) as error:
             raise UpstreamTimeout("connect", timeouts.connect) from error
         except TimeoutError as error:
-            raise UpstreamTimeout("first_byte", timeouts.first_byte) from error
+            raise UpstreamTimeout(timer_name, span_s, retryable=timer_name != "total") from error
         except aiohttp.ClientConnectorError as error:
             raise ConnectFailed("no connection to the provider could be made") from error
         except aiohttp.ClientResponseError as error:
             raise BadResponse("the upstream's answer is not valid HTTP") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise UpstreamError("the upstream closed the connection before answering") from error
+            raise ConnectionReset("the upstream closed the connection before answering") from error
         expire = functools.partial(_break_off, response)
         if stream:
             timer = ReadTimer(loop, expire, whole="stream_total", whole_s=timeouts.stream_total)
-            timer.limit_all_waits("first_byte", timeouts.first_byte, first_byte_by)
+            timer.limit_all_waits(timer_name, span_s, by)
         else:
-            timer = ReadTimer(loop, expire, whole="total", whole_s=timeouts.total)
+            timer = ReadTimer(
+                loop, expire, whole="total", whole_s=timeouts.total, until=deadline.at
+            )
             timer.limit_each_wait("idle", timeouts.idle)
         return UpstreamResponse(response, timer)
+
+    async def _send(self, call: UpstreamCall, timeouts: Timeouts) -> aiohttp.ClientResponse:
+        """Send it, and once more where that is sure to be no repetition.
+
+        A provider may close a pooled connection at the moment at which it is used again: then the
+        call was not heard, and is sent over a new one (reliability.md, section 3).
+        """
+        connection_use.set(Use.ANY)
+        try:
+            return await self._post(call, timeouts)
+        except aiohttp.ClientConnectionError as error:
+            if connection_use.get() is not Use.AGAIN or not _died_unheard(error):
+                raise
+        connection_use.set(Use.ONLY_NEW)
+        return await self._post(call, timeouts)
+
+    def _post(self, call: UpstreamCall, timeouts: Timeouts) -> Awaitable[aiohttp.ClientResponse]:
+        return self._session.post(
+            _url(call.url) if len(call.url) <= _MAX_CACHED_URL else _parse_url(call.url),
+            data=_payload(call.body),
+            headers=call.headers,
+            allow_redirects=False,
+            timeout=_connect_within(timeouts.connect),
+        )
 
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
+
+
+def _died_unheard(error: aiohttp.ClientConnectionError) -> bool:
+    """Whether a connection ended before a byte of the answer had come."""
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return isinstance(error.message, str)  # else it is the head as far as it came
+    return isinstance(error, aiohttp.ClientOSError)
 
 
 def _break_off(response: aiohttp.ClientResponse, error: UpstreamTimeout) -> None:

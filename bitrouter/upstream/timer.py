@@ -1,6 +1,7 @@
 """One timer for a whole answer, however many chunks it has."""
 
 import asyncio
+import math
 from collections.abc import Callable
 
 from bitrouter.errors import UpstreamTimeout
@@ -13,6 +14,9 @@ class ReadTimer:
     looks, when it rings, whether the wait that is going on has lasted too long, and is set again
     for when it would have. A wait that has not begun, because the client is slow to take what it
     was sent, is not the upstream's.
+
+    The answer as a whole may last `whole_s`, and not longer than the loop's time `until`; `whole`
+    is that timer's name in section `timeouts`.
     """
 
     __slots__ = (
@@ -20,6 +24,7 @@ class ReadTimer:
         "_deadline",
         "_expire",
         "_handle",
+        "_last",
         "_loop",
         "_name",
         "_span",
@@ -35,6 +40,7 @@ class ReadTimer:
         *,
         whole: str,
         whole_s: float,
+        until: float = math.inf,
     ) -> None:
         self._loop = loop
         self._expire = expire
@@ -42,16 +48,17 @@ class ReadTimer:
         self._span = whole_s
         self._absolute: float | None = None
         self._deadline: float | None = None
+        self._last: float | None = None
         self._whole = whole
         self._whole_span = whole_s
-        self._whole_deadline = loop.time() + whole_s
+        self._whole_deadline = min(loop.time() + whole_s, until)
         self._handle: asyncio.TimerHandle | None = None
 
     def limit_each_wait(self, name: str, span_s: float) -> None:
         """From now on each wait may last `span_s`; `name` is the timer's in section `timeouts`."""
         self._name = name
         self._span = span_s
-        self._absolute = None
+        self._absolute = self._last = None
         self._set(self._loop.time() + span_s)
 
     def limit_all_waits(self, name: str, span_s: float, until: float) -> None:
@@ -61,9 +68,14 @@ class ReadTimer:
         self._absolute = until
         self._set(until)
 
-    def wait_begins(self) -> None:
-        """The upstream is asked for bytes."""
-        self._deadline = self._absolute or self._loop.time() + self._span
+    def wait_begins(self, *, again: bool = False) -> None:
+        """The upstream is asked for bytes; `again`, because the last ones were worth nothing, so
+        that the wait which they ended goes on.
+        """
+        if again and self._last is not None:
+            self._deadline = self._last
+        else:
+            self._deadline = self._last = self._absolute or self._loop.time() + self._span
 
     def wait_ends(self) -> None:
         """They came."""

@@ -277,7 +277,7 @@ async def test_the_clients_own_protocol_is_preferred_and_another_one_helps_out(
     async with router.http.post("/v1/messages", json=ANTHROPIC.body()) as response:
         assert read_whole(ANTHROPIC, await response.read()) == HELLO
         assert response.headers["x-bitrouter-provider"] == "foreign"
-        assert response.headers["x-bitrouter-attempts"] == "2"
+        assert response.headers["x-bitrouter-attempts"] == "3"
 
 
 async def test_what_could_not_be_carried_is_named_in_the_clients_words(

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tests.matrix.clients.base import Client
 from tests.matrix.outcome import Outcome
-from tests.matrix.question import OnText, Question, Reply, ask
+from tests.matrix.question import OnText, Question, Reply, Unsayable, ask
 from tests.support.strict.provider import StrictProvider
 from tests.support.strict.seen import Seen
 
@@ -47,14 +47,13 @@ MODELS: Final[Mapping[str, Mapping[str, str]]] = {
 
 @dataclass
 class Cell:
-    """Where a feature is tried. `outcome` is what was declared for it."""
+    """Where a feature is tried. `outcome` is what was declared for it, in neutral names."""
 
     client: Client
     provider: StrictProvider
     model: str
     streamed: bool
     outcome: Outcome
-    replies: int = 0
 
     @property
     def native(self) -> bool:
@@ -80,9 +79,14 @@ class Cell:
         """Whether a field, by its neutral name, is declared to be dropped here."""
         return self.outcome.kind == "lossy" and name in self.outcome.dropped
 
+    def own(self, fields: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+        """This client's own fields, by protocol. Raises Unsayable when it has none for this."""
+        if self.client.name not in fields:
+            raise Unsayable("only other protocols have it")
+        return fields[self.client.name]
+
     async def ask(self, *turns: Any, on_text: OnText | None = None, **settings: Any) -> Reply:
-        """Ask, in the way that this try is to use, and look at what every answer must have."""
+        """Ask, whole or streamed as it is this cell's turn."""
         question: Question = ask(*turns, **settings)
         reply = await self.client.ask(self.route, question, stream=self.streamed, on_text=on_text)
-        self.replies += 1
         return reply

@@ -18,6 +18,7 @@ class Image:
     data: str = ""
     media_type: str = "image/png"
     url: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ class Failed(Exception):
     """The exception that a client's SDK raised, or the failure that it was told.
 
     `status` is the HTTP status, None when the answer had begun; `kind` the protocol's word for the
-    class; `heard` the text that had come before.
+    class; `heard` the text that had come before; `details` Google's.
     """
 
     def __init__(
@@ -233,6 +234,7 @@ class Failed(Exception):
         kind: str | None,
         code: str | None = None,
         heard: str = "",
+        details: Any = None,
     ) -> None:
         super().__init__(f"{status} {kind} {code}: {message}")
         self.message = message
@@ -240,6 +242,7 @@ class Failed(Exception):
         self.kind = kind
         self.code = code
         self.heard = heard
+        self.details = details
 
 
 OnText = Callable[[str], None]

@@ -23,7 +23,8 @@ class Reply:
     """What the provider says. `chunks` are written one by one, each in a segment of its own.
 
     `chunked` chooses the framing; `cut` closes the connection after the last chunk without the end
-    that the framing promises; `wait` is awaited before the head, `pause` between chunks.
+    that the framing promises; `wait` is awaited before the head, `pause` between chunks,
+    and `gap_s` seconds pass after each.
     """
 
     chunks: Sequence[bytes] = (b"{}",)
@@ -34,6 +35,7 @@ class Reply:
     cut: bool = False
     wait: asyncio.Event | None = None
     pause: asyncio.Event | None = None
+    gap_s: float = 0.0
 
 
 def sse(*chunks: bytes, **settings: object) -> Reply:
@@ -49,6 +51,7 @@ class ScriptedUpstream:
 
     def __init__(self, script: Script | Reply | None = None) -> None:
         self.script: Script | Reply | None = script or Reply()
+        self._arrived = asyncio.Event()
         self.received: list[Received] = []
         self.gone = asyncio.Event()  # a client has closed its connection
         self._tasks: set[asyncio.Task[None]] = set()
@@ -68,6 +71,11 @@ class ScriptedUpstream:
         """The newest request."""
         return self.received[-1]
 
+    async def wait_for_request(self) -> Received:
+        """Wait until there is one."""
+        await self._arrived.wait()
+        return self.last
+
     async def stop(self) -> None:
         """Close every connection."""
         self._server.close()
@@ -83,6 +91,7 @@ class ScriptedUpstream:
         try:
             while (received := await _read_request(reader)) is not None:
                 self.received.append(received)
+                self._arrived.set()
                 reply = self.script(received) if callable(self.script) else self.script
                 if reply is None or not await self._answer(reply, reader, writer):
                     break
@@ -107,7 +116,7 @@ class ScriptedUpstream:
             if chunk or not reply.chunked:
                 writer.write(framed)
             await writer.drain()
-            await asyncio.sleep(0)
+            await asyncio.sleep(reply.gap_s)
         if reply.cut:
             return False
         if reply.chunked:

@@ -55,7 +55,13 @@ class Wire:
     def _settings(self) -> dict[str, Any]:
         up = {"api_protocol": [*PROTOCOLS], "api_base": self._upstream.url, "api_key": KEY}
         endpoints = [{"provider": "up", "model_id": MODEL_ID}]
-        return {"providers": {"up": up}, "models": {"m/ä": {"endpoints": endpoints}}}
+        return {
+            "providers": {"up": up},
+            "models": {"m/ä": {"endpoints": endpoints}},
+            # One router for all tests, whose upstream fails on purpose: what one request says.
+            "retry": {"max_attempts": 1},
+            "circuit_breaker": {"failures": 1_000_000},
+        }
 
     def post(
         self, target: str, body: bytes, reply: Reply | None = None

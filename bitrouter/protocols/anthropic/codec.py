@@ -39,6 +39,7 @@ class AnthropicCodec:
     name = "anthropic"
     api_protocol = "anthropic"
     family = "anthropic"
+    keepalive = b'event: ping\ndata: {"type": "ping"}\n\n'
     operations = (GENERATE, COUNT)
     own_prefixes = ("/v1/messages",)
     translator = AnthropicTranslator()

@@ -27,7 +27,9 @@ _SPELLINGS: Final = {
     "cache": "cache_control",
     "parallel_tools": "tool_choice",
 }
-_KNOWN: Final = {*types.MessagesRequest.__struct_fields__, "model"}
+_KNOWN: Final = frozenset({*types.MessagesRequest.__struct_fields__, "model"})
+_METADATA: Final = frozenset(types.Metadata.__struct_fields__)
+_OUTPUT_CONFIG: Final = frozenset(types.OutputConfig.__struct_fields__)
 _NOTHING: Final = (b"null", b"false", b"0", b'""', b"[]", b"{}")
 _USUAL: Final = {"speed": b'"standard"', "allowed_callers": b'["direct"]'}
 _WEB_SEARCH: Final = "web_search_"
@@ -73,13 +75,19 @@ def _decode(request: Request) -> ir.Request:
     return asked
 
 
-def unknown_members(fields: Mapping[str, msgspec.Raw], known: Iterable[str]) -> list[str]:
+def unknown_members(fields: Mapping[str, msgspec.Raw], known: frozenset[str]) -> list[str]:
     """The members that nobody reads but that say something: not null, nor empty, nor false, nor
     what happens anyway.
     """
+    if known.issuperset(fields):
+        return []
+    return _telling(fields, fields.keys() - known)
+
+
+def _telling(fields: Mapping[str, msgspec.Raw], names: Iterable[str]) -> list[str]:
     return sorted(
         name
-        for name in fields.keys() - set(known)
+        for name in names
         if (value := bytes(fields[name])) not in _NOTHING and value != _USUAL.get(name)
     )
 
@@ -89,17 +97,17 @@ def _decode_settings(asked: ir.Request, request: Request, body: types.MessagesRe
         asked.service_tier = _TIERS.get(body.service_tier, body.service_tier)
     if body.metadata is not None:
         asked.user = body.metadata.user_id
-        asked.dropped += _unknown_in(request, "metadata", types.Metadata)
+        asked.dropped += _unknown_in(request, "metadata", _METADATA)
     if body.output_config is not None:
         if body.output_config.format is not None:
             asked.output = ir.OutputFormat(schema=body.output_config.format.schema)
-        asked.dropped += _unknown_in(request, "output_config", types.OutputConfig)
+        asked.dropped += _unknown_in(request, "output_config", _OUTPUT_CONFIG)
     asked.thinking = _thinking(body, asked.dropped)
 
 
-def _unknown_in(request: Request, name: str, kind: type[msgspec.Struct]) -> list[str]:
+def _unknown_in(request: Request, name: str, known: frozenset[str]) -> list[str]:
     inside = types.members.decode(request.fields[name])
-    return [f"{name}.{one}" for one in unknown_members(inside, kind.__struct_fields__)]
+    return [f"{name}.{one}" for one in unknown_members(inside, known)]
 
 
 def _thinking(body: types.MessagesRequest, dropped: list[str]) -> ir.Thinking | None:
@@ -156,8 +164,7 @@ def _client_tool_of(raw: msgspec.Raw, where: str) -> ir.Tool:
 def _extras(raw: msgspec.Raw) -> list[str]:
     """Members of a tool that get lost, under the name of the whole."""
     inside = types.members.decode(raw)
-    known = inside.keys() - _TOOL_EXTRAS
-    return [f"tools.{name}" for name in unknown_members(inside, known)]
+    return [f"tools.{name}" for name in _telling(inside, _TOOL_EXTRAS.intersection(inside))]
 
 
 def _decode_choice(asked: ir.Request, choice: types.ToolChoice) -> None:

@@ -147,8 +147,8 @@ class MessagesStreamDecoder:
         return True
 
     def _open(self, wire_index: int, block: types.StartedBlock, out: list[ir.Event]) -> None:
-        start = self._neutral_start(block)
         self._wire_index = wire_index
+        start = self._neutral_start(block)
         self._block = block
         self._takes = _DELTAS.get(block.type, "")
         self._signature = block.signature or ""

@@ -1,6 +1,5 @@
 """A whole answer for a Messages client (protocols.md, 1.3 and 2.7)."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -34,25 +33,26 @@ def encode_answer(answer: Answer, reply: Reply) -> bytes:
     )
 
 
-def _written(block: Block, *, may_be_half_written: bool) -> Iterable[dict[str, Any]]:
+def _written(block: Block, *, may_be_half_written: bool) -> list[dict[str, Any]]:
     match block:
         case Text() if block.text:
             written: dict[str, Any] = {"type": "text", "text": block.text}
             if block.citations:
                 written["citations"] = [citation_fields(one) for one in block.citations]
-            yield written
+            return [written]
         case Refusal() if block.text:
-            yield {"type": "text", "text": block.text}
+            return [{"type": "text", "text": block.text}]
         case Reasoning() if block.text or block.signature or block.redacted:
-            yield reasoning_fields(block)
+            return [reasoning_fields(block)]
         case ToolCall() if not (may_be_half_written and input_object(block) is None):
-            if block.signature is not None:
-                yield reasoning_fields(Reasoning("", block.signature))
-            yield {
+            call = {
                 "type": "tool_use",
                 "id": block.id,
                 "name": block.name,
                 "input": input_object_of_any(block),
             }
+            if block.signature is not None:
+                return [reasoning_fields(Reasoning("", block.signature)), call]
+            return [call]
         case _:
-            pass  # empty, or half of a call, or media, for which a message has no place
+            return []  # empty, or half of a call, or media, for which a message has no place

@@ -20,7 +20,7 @@ from bitrouter.ir import (
 from bitrouter.protocols.anthropic.cache_marks import CacheMarks
 from bitrouter.protocols.anthropic.carriers import ORIGIN
 from bitrouter.protocols.anthropic.tool_input import input_object_of_any
-from bitrouter.protocols.history import merged, only_own, settled, without_empty_texts
+from bitrouter.protocols.history import merged, only_own, plain_turns, settled, without_empty_texts
 from bitrouter.protocols.media import as_text
 
 _BOTH_SIDES: Final[frozenset[Role]] = frozenset({"user", "assistant"})
@@ -45,6 +45,8 @@ def orderly(turns: Sequence[Message]) -> list[Message]:
 
     Raises InvalidRequest when nothing is left.
     """
+    if plain_turns(turns) is not None:
+        return list(turns)
     own = [
         Message(turn.role, only_own(turn.blocks, ORIGIN)) if turn.role == "assistant" else turn
         for turn in turns
@@ -89,8 +91,12 @@ class MessageEncoder:
 
     def turns(self, turns: Sequence[Message]) -> list[dict[str, Any]]:
         """The value of `messages`."""
-        written = []
+        written: list[dict[str, Any]] = []
         for turn in turns:
+            only = turn.blocks[0]
+            if len(turn.blocks) == 1 and isinstance(only, Text) and only.cache is None:
+                written.append({"role": turn.role, "content": only.text})
+                continue
             blocks = [self._block(block) for block in turn.blocks]
             written.append({"role": turn.role, "content": _plain(blocks)})
         if turns[-1].role == "assistant":

@@ -41,8 +41,8 @@ def encode_request(request: Request, recipient: Recipient) -> Encoded:
     """The request for a provider. Raises UnsupportedFeature when it cannot be told all of it."""
     try:
         return _encode(request, recipient)
-    except RecursionError as error:
-        raise InvalidRequest("a schema is nested too deeply") from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidRequest("a schema is nested too deeply, or has a number too large") from error
 
 
 def _encode(whole: Request, recipient: Recipient) -> Encoded:

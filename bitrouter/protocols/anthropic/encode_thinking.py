@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from bitrouter.config.schema import Traits
-from bitrouter.ir import Message, Reasoning, Request, Thinking, ToolResult
+from bitrouter.ir import Message, Reasoning, Request, Thinking, ToolCall
 from bitrouter.protocols.thinking import MIN_BUDGET, budget_of, effort_of, nearest_effort
 from bitrouter.protocols.translator import Recipient
 
@@ -67,15 +67,16 @@ def _plan_effort(plan: ThinkingPlan, wanted: Thinking, traits: Traits, *, forced
     taken = [word for word in traits.efforts if word in _WORDS] or _WORDS
     effort = effort_of(wanted)
     if effort is not None:
-        effort = nearest_effort("low" if effort == "minimal" else effort, taken)
+        effort = nearest_effort(effort, taken)
     if effort == "none":
         plan.thinking = {"type": "disabled"}
         return
-    plan.effort = effort
     if forced and "none" in taken:
         plan.thinking = {"type": "disabled"}
         plan.lost = True
-    elif effort is not None or wanted.adaptive or wanted.budget_tokens or wanted.visible:
+        return
+    plan.effort = effort
+    if effort is not None or wanted.adaptive or wanted.budget_tokens or wanted.visible:
         plan.thinking = {"type": "adaptive"}
         if wanted.visible is not None:
             plan.thinking["display"] = "summarized" if wanted.visible else "omitted"
@@ -84,8 +85,9 @@ def _plan_effort(plan: ThinkingPlan, wanted: Thinking, traits: Traits, *, forced
 def _plan_budget(
     plan: ThinkingPlan, request: Request, recipient: Recipient, *, possible: bool
 ) -> None:
-    budget = budget_of(request.thinking) if request.thinking else None
-    if not budget:
+    wanted = request.thinking
+    budget = budget_of(wanted) if wanted else None
+    if wanted is None or not budget:
         return
     if not possible:
         plan.lost = True
@@ -102,6 +104,8 @@ def _plan_budget(
         plan.lost = True
     else:
         plan.thinking = {"type": "enabled", "budget_tokens": budget}
+        if wanted.visible is False:
+            plan.thinking["display"] = "omitted"
 
 
 def _may_go_on(turns: Sequence[Message]) -> bool:
@@ -110,10 +114,7 @@ def _may_go_on(turns: Sequence[Message]) -> bool:
     """
     if turns[-1].role == "assistant":
         return False
-    opening = None
-    for turn in reversed(turns):
-        if turn.role == "assistant":
-            opening = turn
-        elif not any(isinstance(block, ToolResult) for block in turn.blocks):
-            break
-    return opening is None or isinstance(opening.blocks[0], Reasoning)
+    last = next((turn for turn in reversed(turns) if turn.role == "assistant"), None)
+    if last is None or not any(isinstance(block, ToolCall) for block in last.blocks):
+        return True
+    return isinstance(last.blocks[0], Reasoning)

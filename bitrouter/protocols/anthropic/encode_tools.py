@@ -11,6 +11,7 @@ from bitrouter.ir import Message, OutputFormat, Request, Tool, ToolCall
 from bitrouter.protocols.anthropic.cache_marks import CacheMarks
 from bitrouter.protocols.anthropic.schemas import ANY_OBJECT, input_schema
 from bitrouter.protocols.history import tool_names, wire_names
+from bitrouter.protocols.portable import with_grammar
 
 _MAX_NAME: Final = 128
 _FINE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -23,7 +24,6 @@ _FREE_TEXT: Final = {
     "properties": {"input": {"type": "string"}},
     "required": ["input"],
 }
-_PLAIN_TEXT: Final = b'{"type":"text"}'
 
 
 class Tools(msgspec.Struct):
@@ -84,7 +84,7 @@ def _tool(
     tool: Tool, traits: Traits, names: Mapping[str, str], marks: CacheMarks
 ) -> dict[str, Any]:
     written: dict[str, Any] = {"name": names.get(tool.name, tool.name)}
-    description = _with_grammar(tool) if tool.custom else tool.description
+    description = with_grammar(tool) if tool.custom else tool.description
     if description:
         written["description"] = description
     written["input_schema"] = (
@@ -94,14 +94,6 @@ def _tool(
         written["strict"] = True
     marks.put(written, tool.cache)
     return written
-
-
-def _with_grammar(tool: Tool) -> str | None:
-    """A free-text tool's description, with the grammar that its text has to follow."""
-    if tool.format is None or bytes(tool.format) == _PLAIN_TEXT:
-        return tool.description
-    grammar = f"The input has to follow this format: {bytes(tool.format).decode()}"
-    return f"{tool.description}\n\n{grammar}" if tool.description else grammar
 
 
 def _choice(request: Request, names: Mapping[str, str]) -> dict[str, Any] | None:

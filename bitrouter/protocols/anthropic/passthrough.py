@@ -29,6 +29,8 @@ _event: Final = msgspec.json.Decoder(_Event)
 class AnthropicPassthrough(SSEPassthrough):
     """Decodes only the events at the two ends, told by the `event:` line that is always there."""
 
+    end_marker = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+
     def __init__(self, max_event_bytes: int, request_id: str) -> None:
         super().__init__(max_event_bytes)
         self._request_id = request_id

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from bitrouter.ir import CacheMark, Effort
-from bitrouter.protocols.anthropic.usage import MessagesUsage
+from bitrouter.protocols.anthropic.usage import Count, MessagesUsage
 
 Name = Annotated[str, msgspec.Meta(min_length=1)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Index = Annotated[int, msgspec.Meta(ge=0)]
 
 HOUR_S: Final = 3600
 
@@ -283,7 +283,7 @@ class StartedBlock(msgspec.Struct):
 class BlockStart(msgspec.Struct):
     """content_block_start."""
 
-    index: int
+    index: Index
     content_block: StartedBlock
 
 
@@ -301,14 +301,14 @@ class BlockFragment(msgspec.Struct, gc=False):
 class BlockDelta(msgspec.Struct, gc=False):
     """content_block_delta."""
 
-    index: int
+    index: Index
     delta: BlockFragment
 
 
 class BlockStop(msgspec.Struct, gc=False):
     """content_block_stop."""
 
-    index: int
+    index: Index
 
 
 class MessageChange(msgspec.Struct):

@@ -1,16 +1,19 @@
 """Token counts as Anthropic reports them."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from bitrouter.ir import Usage
 
+# As large as a number is that every JSON reader keeps exactly.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
 
 class OutputDetails(msgspec.Struct, gc=False):
     """`usage.output_tokens_details`."""
 
-    thinking_tokens: int | None = None
+    thinking_tokens: Count | None = None
 
 
 class MessagesUsage(msgspec.Struct):
@@ -19,10 +22,10 @@ class MessagesUsage(msgspec.Struct):
     In a stream it comes twice, and what the second says replaces what the first said.
     """
 
-    input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    output_tokens: int | None = None
+    input_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
+    output_tokens: Count | None = None
     output_tokens_details: OutputDetails | None = None
 
     def updated(self, newer: "MessagesUsage") -> "MessagesUsage":

@@ -23,7 +23,7 @@ from bitrouter.protocols.chat.usage import decode_usage
 def decode_answer(body: bytes) -> Answer:
     """See Translator.decode_answer."""
     try:
-        completion = types.completion.decode(body)
+        completion = types.decode_completion(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadResponse("the upstream's answer is not a chat completion") from error
     if completion.error:
@@ -50,12 +50,11 @@ def new_call_id() -> str:
 
 def _candidate(choice: types.Choice, place: int) -> Candidate:
     message = choice.message or choice.delta or types.Delta()
-    blocks = [*_words(message), *_calls(message)]
-    finish = decode_finish(
-        choice.finish_reason,
-        has_calls=any(isinstance(block, ToolCall) for block in blocks),
-        has_refusal=any(isinstance(block, Refusal) for block in blocks),
-    )
+    blocks = _words(message)
+    has_refusal = bool(blocks) and isinstance(blocks[-1], Refusal)
+    calls = _calls(message)
+    blocks += calls
+    finish = decode_finish(choice.finish_reason, has_calls=bool(calls), has_refusal=has_refusal)
     index = place if choice.index is None else choice.index
     return Candidate(blocks, finish, index, pieces.logprobs_of(choice.logprobs))
 
@@ -65,7 +64,8 @@ def _words(message: types.Delta) -> list[Block]:
     if reasoning := pieces.reasoning_of(message):
         blocks.append(Reasoning(reasoning))
     if text := pieces.text_of(message.content):
-        blocks.append(Text(text, citations=tuple(pieces.citations_of(message.annotations))))
+        cited = message.annotations
+        blocks.append(Text(text, citations=tuple(pieces.citations_of(cited)) if cited else ()))
     if refusal := string(message.refusal):
         blocks.append(Refusal(refusal))
     return blocks

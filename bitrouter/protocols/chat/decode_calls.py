@@ -17,7 +17,7 @@ _UNNAMED = -1  # the index of a call that comes without one
 class _Call:
     """A call as far as it has come. `waiting` is what has not been told, `told` what has."""
 
-    __slots__ = ("block", "custom", "id", "name", "signature", "told", "waiting")
+    __slots__ = ("_whole", "block", "custom", "id", "name", "signature", "told", "waiting")
 
     def __init__(self) -> None:
         self.id = ""
@@ -27,6 +27,12 @@ class _Call:
         self.block: int | None = None
         self.told: list[str] = []
         self.waiting: list[str] = []
+        self._whole: bool | None = None  # whether the arguments are, once that was looked at
+
+    def add(self, text: str) -> None:
+        """Take a piece of the arguments."""
+        self.waiting.append(text)
+        self._whole = None
 
     @property
     def has_arguments(self) -> bool:
@@ -35,7 +41,9 @@ class _Call:
     @property
     def is_whole(self) -> bool:
         """Whether nothing can follow. Of free text that cannot be known: the next call says it."""
-        return self.custom or is_json("".join((*self.told, *self.waiting)).encode())
+        if self._whole is None:
+            self._whole = self.custom or is_json("".join((*self.told, *self.waiting)).encode())
+        return self._whole
 
 
 class CallStream:
@@ -69,7 +77,7 @@ class CallStream:
         else:
             text = _fragment(named.arguments) if named is not None else ""
         if text:
-            call.waiting.append(text)
+            call.add(text)
         if piece.extra_content is not None and call.signature is None:
             self._sign(call, piece.thought_signature(), out)
         self._tell(out)

@@ -30,6 +30,7 @@ _SPELLINGS: Final = {
     "web_search": "web_search_options",
     "cache": "prompt_cache_breakpoint",
 }
+_OLD_SPELLINGS: Final = {k: v for k, v in _SPELLINGS.items() if k != "max_tokens"}
 
 
 def decode_request(request: Request) -> ir.Request:
@@ -41,6 +42,7 @@ def decode_request(request: Request) -> ir.Request:
         raise UnsupportedFeature("modalities: this model's provider can be asked for text alone")
     conversation = Conversation(body.messages)
     tools, hosted = decode_tools(body)
+    family = openai.family_fields(request.fields)
     return ir.Request(
         model=request.model,
         messages=conversation.turns,
@@ -70,8 +72,8 @@ def decode_request(request: Request) -> ir.Request:
         user=body.safety_identifier or body.user or None,
         service_tier=body.service_tier,
         metadata=_metadata(body.metadata),
-        family_fields=openai.family_fields(request.fields),
-        dropped=_dropped(request, body, conversation),
+        family_fields=family,
+        dropped=_dropped(request.fields, body, conversation, family),
         spellings=_spellings(body),
     )
 
@@ -136,14 +138,12 @@ def _metadata(raw: msgspec.Raw) -> msgspec.Raw | None:
     return None if found is None or bytes(found) == b"{}" else found
 
 
-def _dropped(request: Request, body: types.Body, conversation: Conversation) -> list[str]:
+def _dropped(
+    fields: Fields, body: types.Body, conversation: Conversation, family: Fields
+) -> list[str]:
     """What the client said that the neutral form has no place for."""
-    family = openai.family_fields(request.fields)
-    dropped = [
-        name
-        for name, raw in request.fields.items()
-        if name not in _KNOWN and name not in family and bytes(raw) not in _SAYS_NOTHING
-    ]
+    unknown = fields.keys() - _KNOWN - family.keys()
+    dropped = sorted(name for name in unknown if _says(fields, name))
     if body.user and body.safety_identifier and body.user != body.safety_identifier:
         dropped.append("user")
     if body.stream_options is not None and body.stream_options.include_obfuscation:
@@ -152,21 +152,19 @@ def _dropped(request: Request, body: types.Body, conversation: Conversation) -> 
         dropped.append("web_search_options.user_location")
     if conversation.has_names:
         dropped.append("messages.name")
-    return dropped + _unknown_in_messages(request.fields)
+    return dropped + _unknown_in_messages(fields)
 
 
 def _unknown_in_messages(fields: Fields) -> list[str]:
     messages = _messages.decode(fields["messages"])
-    unknown = {name for message in messages for name in message} - _KNOWN_IN_MESSAGES
+    unknown = set().union(*messages) - _KNOWN_IN_MESSAGES
     return [f"messages.{name}" for name in sorted(unknown) if any(_says(m, name) for m in messages)]
 
 
 def _spellings(body: types.Body) -> dict[str, str]:
-    spellings = dict(_SPELLINGS)
-    if body.max_completion_tokens is None:
-        del spellings["max_tokens"]
+    spellings = _OLD_SPELLINGS if body.max_completion_tokens is None else _SPELLINGS
     if body.safety_identifier:
-        spellings["user"] = "safety_identifier"
+        spellings = spellings | {"user": "safety_identifier"}
     if body.functions:
-        spellings |= {"tools": "functions", "tool_choice": "function_call"}
+        spellings = spellings | {"tools": "functions", "tool_choice": "function_call"}
     return spellings

@@ -4,7 +4,6 @@ from typing import Any, Final
 
 import msgspec
 
-from bitrouter.errors import BadResponse
 from bitrouter.ir import (
     Cited,
     Delta,
@@ -30,7 +29,6 @@ _DONE: Final = b"[DONE]"
 _NO_WORDS: Final = "the upstream reported an error in its stream"
 _CUT: Final = "the upstream closed the stream before the answer was complete"
 _EMPTY: Final = "the upstream ended the stream without an answer"
-_decode: Final = types.completion.decode
 _any: Final = msgspec.json.Decoder()
 _LEGACY_INDEX: Final = 0
 
@@ -51,7 +49,9 @@ class _Candidate:
 
     def take(self, choice: types.Choice, out: list[Event]) -> None:
         """Read one choice of a chunk."""
-        delta = choice.delta or choice.message
+        delta = choice.delta
+        if delta is None and not self._has_spoken:
+            delta = choice.message  # all of it at once, by a server that does not stream
         if delta is not None:
             reasoning = pieces.reasoning_of(delta)
             if reasoning:
@@ -74,6 +74,10 @@ class _Candidate:
         self._blocks.end(out, self.index)
         finish = decode_finish(self.word, has_calls=self.calls.any, has_refusal=self.has_refusal)
         out.append(Finished(finish, self.index))
+
+    @property
+    def _has_spoken(self) -> bool:
+        return self.calls.pending or self._blocks.current(self.index) is not None
 
     def _open(self, kind: Any, out: list[Event]) -> int:
         if self.calls.pending:
@@ -128,14 +132,14 @@ class ChatStreamDecoder:
         self.usage: Usage | None = None
 
     def decode(self, event: SSEEvent) -> list[Event]:
-        """See StreamDecoder.decode. Raises BadResponse for JSON that is garbled."""
+        """See StreamDecoder.decode."""
         data = event.data
         if self._over:
             return []
         if data == _DONE:
             return self._conclude()
         try:
-            chunk = _decode(data)
+            chunk = types.decode_completion(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._read_odd(data)
         if chunk.error or event.name == b"error" or not chunk.choices:
@@ -191,16 +195,13 @@ class ChatStreamDecoder:
         return []
 
     def _read_odd(self, data: bytes) -> list[Event]:
-        """What is no chunk. Passed over, unless it is an error, or was cut or garbled."""
+        """What is no chunk: passed over, unless it is an error."""
         text = data.strip()
         if text == _DONE:
             return self._conclude()
         if not text.startswith(b"{"):
             return []
-        event = decode_part(_any, text)
-        if event is None:
-            raise BadResponse("the upstream sent a stream event that is not complete JSON")
-        return self._fail(_failure(text)) if _is_error(event) else []
+        return self._fail(_failure(text)) if _is_error(decode_part(_any, text)) else []
 
 
 def _is_error(event: Any) -> bool:

@@ -21,6 +21,8 @@ def encode_answer(answer: Answer, reply: Reply) -> bytes:
     Raises BadResponse for an answer that is nothing but the vendor's word for something that went
     wrong, for which chat has no finish reason.
     """
+    if all(one.finish.reason == "other" and not one.blocks for one in answer.candidates):
+        raise went_wrong(answer.candidates[0].finish.raw if answer.candidates else None)
     legacy = is_legacy(reply.request.fields)
     body: dict[str, Any] = {
         "id": reply.mint("chatcmpl-"),
@@ -35,14 +37,12 @@ def encode_answer(answer: Answer, reply: Reply) -> bytes:
 
 
 def went_wrong(raw: str | None) -> BadResponse:
-    """The error for a candidate without content that ended with a vendor's word for a fault."""
+    """The error for an answer without content that ended with a vendor's word for a fault."""
     return BadResponse(f"the model gave no answer: {raw or 'no reason given'}")
 
 
 def _choice(candidate: Candidate, legacy: bool) -> dict[str, Any]:
     blocks = candidate.blocks
-    if candidate.finish.reason == "other" and not blocks:
-        raise went_wrong(candidate.finish.raw)
     has_refusal = any(isinstance(block, Refusal) for block in blocks)
     choice: dict[str, Any] = {
         "index": candidate.index,

@@ -25,7 +25,7 @@ from bitrouter.protocols.chat.encode_content import (
     encode_part,
 )
 from bitrouter.protocols.chat.types import google_extra
-from bitrouter.protocols.history import id_within, merged, settled, without_empty_texts
+from bitrouter.protocols.history import id_within, merged, plain_turns, settled, without_empty_texts
 from bitrouter.protocols.openai import ORIGIN
 
 _MAX_ID: Final = 40
@@ -49,6 +49,9 @@ class MessageWriter:
         is nothing to say.
         """
         written = self._system(request.system)
+        plain = plain_turns(request.messages)
+        if plain is not None:
+            return written + [{"role": role, "content": text} for role, text in plain]
         shown = request.messages
         if not self._traits.replay_reasoning:
             shown = [_without_reasoning(message) for message in shown]

@@ -87,11 +87,17 @@ def _with_output(request: ir.Request, traits: Traits) -> tuple[ir.Request, str |
         return _replace(request, output=native), None
     if traits.structured_output == "native":
         return request, None
+    choice = request.tool_choice
+    if choice is not None and choice.mode == "required":
+        return _replace(request, output=None), None  # this answer is a call
     tool = answer_tool(output, [tool.name for tool in request.tools])
-    may_call = request.tools and (request.tool_choice is None or request.tool_choice.mode != "none")
-    choice = ir.ToolChoice("required", () if may_call else (tool.name,))
+    may_call = request.tools and (choice is None or choice.mode != "none")
     changed = _replace(
-        request, tools=[*request.tools, tool], tool_choice=choice, output=None, parallel_tools=None
+        request,
+        tools=[*request.tools, tool],
+        tool_choice=ir.ToolChoice("required", () if may_call else (tool.name,)),
+        parallel_tools=None,
+        output=None,
     )
     return changed, tool.name
 

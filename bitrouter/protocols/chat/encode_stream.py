@@ -246,7 +246,7 @@ class ChatStreamEncoder:
 
     def _finish(self, event: Finished, out: list[bytes]) -> None:
         candidate = self._candidate(event.candidate, out)
-        if event.finish.reason == "other" and not candidate.kinds:
+        if event.finish.reason == "other" and not self._has_spoken:
             out.append(self.fail(went_wrong(event.finish.raw)))
             return
         if candidate.annotations:  # at once: the client of OpenAI cannot add to such a list
@@ -256,6 +256,10 @@ class ChatStreamEncoder:
             event.finish, has_refusal="refusal" in candidate.kinds, legacy=self._legacy
         )
         out += (candidate.head, b'{},"finish_reason":"%b"}]' % word.encode(), self._end)
+
+    @property
+    def _has_spoken(self) -> bool:
+        return any(candidate.kinds for candidate in self._candidates.values()) or bool(self._open)
 
     def _conclude(self, usage: Usage | None, out: list[bytes]) -> None:
         self._over = True

@@ -13,6 +13,7 @@ from bitrouter.protocols.openai import is_strict_shape
 
 _FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9_-]")
 _MAX_NAME: Final = 64
+_ALLOWED: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DEFAULT_NAME: Final = "response"
 _ANY_OBJECT: Final = msgspec.Raw(b'{"type":"object"}')
 _fields: Final = msgspec.json.Decoder(Fields)
@@ -20,7 +21,10 @@ _fields: Final = msgspec.json.Decoder(Fields)
 
 def tool_wire_names(request: ir.Request) -> dict[str, str]:
     """How each tool of a request is called on the wire, where that differs from its own name."""
-    written = wire_names(tool_names(request), _FORBIDDEN, _MAX_NAME)
+    names = tool_names(request)
+    if all(map(_ALLOWED.fullmatch, names)):
+        return {}
+    written = wire_names(names, _FORBIDDEN, _MAX_NAME)
     return {name: wire for name, wire in written.items() if name != wire}
 
 

@@ -36,6 +36,8 @@ def error_event(error: RouterError) -> bytes:
 class ChatPassthrough(SSEPassthrough):
     """Keeps the last few chunks, which are where usage and finish reason stand, undecoded."""
 
+    end_marker = b"data: [DONE]\n\n"
+
     def __init__(self, max_event_bytes: int) -> None:
         super().__init__(max_event_bytes)
         self._last: deque[bytes] = deque(maxlen=4)

@@ -5,6 +5,7 @@ sends, only that is typed without which there is no answer; the rest is looked a
 so that one odd member of a server that imitates the API costs nothing but itself.
 """
 
+import re
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -292,4 +293,26 @@ class Completion(Struct, gc=False):
     error: Any = None
 
 
-completion: Final = msgspec.json.Decoder(Completion)
+_completion: Final = msgspec.json.Decoder(Completion)
+
+# A pair of surrogates, any other escape; and half a pair, which no UTF-8 can have.
+_ESCAPE: Final = re.compile(
+    rb"(\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\[^u]|\\u(?![dD][89a-fA-F])....)|\\u[dD]...", re.DOTALL
+)
+
+
+def decode_completion(data: bytes) -> Completion:
+    """Decode an answer or a chunk. Half a surrogate pair, which is what servers send that cut text
+    by UTF-16 units, becomes a replacement character.
+
+    Raises msgspec.DecodeError, UnicodeDecodeError or RecursionError.
+    """
+    try:
+        return _completion.decode(data)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        mended = _ESCAPE.sub(lambda found: found[1] or rb"\ufffd", data)
+        if mended == data:
+            raise
+        return _completion.decode(mended)

@@ -60,6 +60,7 @@ class GoogleCodec:
     name = "google"
     api_protocol = "google"
     family = "google"
+    keepalive = b""  # its own clients take a comment for an error (protocols.md, 3.3)
     operations = _OPERATIONS
     own_prefixes = ("/v1beta/", "/v1alpha/")
     response_headers = frozenset({"retry-after"})

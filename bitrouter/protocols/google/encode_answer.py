@@ -9,6 +9,7 @@ from bitrouter.errors import UnsupportedFeature
 from bitrouter.protocols.google.citations import write_citations
 from bitrouter.protocols.google.continuity import write_signature
 from bitrouter.protocols.google.finish import finish_word
+from bitrouter.protocols.google.framing import escaped
 from bitrouter.protocols.google.logprobs import write_logprobs
 from bitrouter.protocols.google.parts import Part, call_part, media_part
 from bitrouter.protocols.google.usage import usage_metadata
@@ -27,7 +28,7 @@ def encode_answer(answer: ir.Answer, reply: Reply) -> bytes:
         body["usageMetadata"] = usage_metadata(answer.usage)
     body["modelVersion"] = reply.asked.model
     body["responseId"] = reply.mint("")
-    return _encode(body)
+    return escaped(_encode(body))
 
 
 def _candidate(candidate: ir.Candidate) -> dict[str, Any]:

@@ -22,9 +22,10 @@ from bitrouter.ir import (
 from bitrouter.protocols.google.continuity import ORIGIN, SKIP
 from bitrouter.protocols.google.parts import Part, call_part, media_part
 from bitrouter.protocols.google.values import write_response
-from bitrouter.protocols.history import merged, only_own, settled, without_empty_texts
+from bitrouter.protocols.history import merged, only_own, plain_turns, settled, without_empty_texts
 
 _BOTH: Final[frozenset[Role]] = frozenset({"user", "assistant"})
+_ROLES: Final[dict[Role, str]] = {"user": "user", "assistant": "model"}
 _OPENING: Final = {"role": "user", "parts": [{"text": "."}]}
 
 Content = dict[str, object]
@@ -36,6 +37,9 @@ def encode_contents(
     """`contents`. `names` are how tools are written. Raises InvalidRequest if nothing is said,
     UnsupportedFeature for media that cannot go.
     """
+    plain = plain_turns(messages)
+    if plain is not None:
+        return [{"role": _ROLES[role], "parts": [{"text": text}]} for role, text in plain]
     own = [
         Message(message.role, only_own(message.blocks, ORIGIN))
         if message.role == "assistant"

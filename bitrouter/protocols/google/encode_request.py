@@ -10,7 +10,7 @@ from bitrouter.protocols.google.encode_contents import encode_contents
 from bitrouter.protocols.google.encode_tools import FORBIDDEN, MAX_NAME, encode_tools
 from bitrouter.protocols.google.schemas import answer_schema, plain_schema
 from bitrouter.protocols.history import all_system_texts, tool_names, wire_names
-from bitrouter.protocols.portable import fitting
+from bitrouter.protocols.portable import fitting, has_cache_marks
 from bitrouter.protocols.thinking import budget_of, effort_of, nearest_effort
 from bitrouter.protocols.translator import Encoded, Recipient
 
@@ -42,7 +42,10 @@ def encode_request(request: ir.Request, recipient: Recipient) -> Encoded:
     """See Translator.encode_request."""
     traits = recipient.traits
     request, dropped = fitting(request, traits, _LACKS)
-    dropped += request.family_fields
+    if has_cache_marks(request):
+        dropped.append("cache")
+    # Whether to store the answer is nobody's loss.
+    dropped += [name for name in request.family_fields if name != "store"]
     names = wire_names(tool_names(request), FORBIDDEN, MAX_NAME)
     system, turns = all_system_texts(request)
     body: dict[str, Any] = {"contents": encode_contents(turns, names, traits, dropped)}

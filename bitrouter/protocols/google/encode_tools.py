@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 from bitrouter.config.schema import Traits
 from bitrouter.ir import Request, Tool, WebSearch
 from bitrouter.protocols.google.schemas import plain_schema, tool_parameters
@@ -12,11 +14,9 @@ from bitrouter.protocols.portable import with_grammar
 FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9_-]|\A(?=[0-9-])")
 MAX_NAME: Final = 64
 
-_WRAPPED: Final = {
-    "type": "OBJECT",
-    "properties": {"input": {"type": "STRING"}},
-    "required": ["input"],
-}
+_FREE_TEXT: Final = msgspec.Raw(
+    b'{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}'
+)
 _MODES: Final = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
 
 
@@ -62,14 +62,13 @@ def _declaration(tool: Tool, names: Mapping[str, str], traits: Traits) -> dict[s
     description = with_grammar(tool) if tool.custom else tool.description
     if description:
         out["description"] = description
-    if tool.custom:
-        return out | {"parameters": _WRAPPED}
-    if tool.parameters is None:
+    schema = _FREE_TEXT if tool.custom else tool.parameters
+    if schema is None:
         return out
     where = f"the parameters of tool {tool.name!r:.80}"
     if traits.schema == "json_schema":
-        return out | {"parametersJsonSchema": plain_schema(tool.parameters, where)}
-    parameters = tool_parameters(tool.parameters, where)
+        return out | {"parametersJsonSchema": plain_schema(schema, where)}
+    parameters = tool_parameters(schema, where)
     return out | {"parameters": parameters} if parameters is not None else out
 
 

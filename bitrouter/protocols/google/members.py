@@ -15,7 +15,8 @@ from bitrouter.envelope import Fields
 from bitrouter.protocols.base import decode_body
 
 _UNDERSCORE: Final = re.compile(r"(?<=[A-Za-z0-9])_([a-z0-9])")
-_NULL_BYTES: Final = 4
+_NULL: Final = b"null"
+_NULL_BYTES: Final = len(_NULL)
 _SAYS_NOTHING: Final = frozenset({b"null", b"false", b"{}", b"[]", b'""'})
 _MOST_NOTHING: Final = max(map(len, _SAYS_NOTHING))
 _fields: Final = msgspec.json.Decoder(Fields | None)
@@ -30,17 +31,16 @@ def camel_case(name: str) -> str:
 
 def members(fields: Mapping[str, msgspec.Raw]) -> Fields:
     """The members under their camelCase names, without those that are null."""
-    return {camel_case(name): raw for name, raw in fields.items() if not _is_null(raw)}
+    return {
+        camel_case(name) if "_" in name else name: raw
+        for name, raw in fields.items()
+        if len(memoryview(raw)) != _NULL_BYTES or bytes(raw) != _NULL
+    }
 
 
 def read_members(raw: msgspec.Raw, where: str) -> Fields:
     """The same of an object that is a value. Raises InvalidRequest when it is none."""
     return members(decode_body(_fields, raw, where) or {})
-
-
-def _is_null(raw: msgspec.Raw) -> bool:
-    view = memoryview(raw)
-    return len(view) == _NULL_BYTES and view[0] == ord("n")
 
 
 def says_nothing(raw: msgspec.Raw) -> bool:

@@ -118,6 +118,7 @@ class NDJSONFromSSE(GoogleSSEPassthrough):
     def finish(self, error: RouterError | None = None) -> bytes:
         """The line of an unterminated last event, and an error if the answer was cut."""
         self.observe_rest()
+        self.conclude()
         last = b"" if self.is_over else self.fail(error or cut_stream())
         return self._take_lines() + last
 
@@ -146,6 +147,7 @@ class ArrayPassthrough:
         self._decoder = JSONArrayDecoder(max_event_bytes)
         self._elements = Elements()
         self.started = False
+        self.progressed = False
         self.complete = False
         self.failed: Failure | None = None
 
@@ -156,8 +158,9 @@ class ArrayPassthrough:
 
     def feed(self, chunk: bytes) -> bytes:
         """Look at `chunk` and give back all whole elements."""
+        self.progressed = False
         for element in self._decoder.feed(chunk):
-            self.started = True
+            self.started = self.progressed = True
             self.failed = self._elements.add(element) or self.failed
         if self._decoder.complete:
             self.complete = self._elements.finished

@@ -28,9 +28,9 @@ _DESCRIBING: Final = frozenset(
     {"type", "properties", "items", "enum", "const", "$ref", "format", "pattern", *_UNIONS, "allOf"}
 )
 _FORMATS: Final = {
-    "STRING": frozenset({"date-time", "enum"}),
-    "NUMBER": frozenset({"float", "double"}),
-    "INTEGER": frozenset({"int32", "int64"}),
+    "STRING": ("date-time", "enum"),
+    "NUMBER": ("float", "double"),
+    "INTEGER": ("int32", "int64"),
 }
 _WORDS: Final = {"type", "enum"}
 _COUNTS: Final = {

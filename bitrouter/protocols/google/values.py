@@ -26,8 +26,8 @@ def compact(raw: msgspec.Raw) -> str:
     data = bytes(raw)
     try:
         return msgspec.json.format(data, indent=-1).decode()
-    except (msgspec.DecodeError, RecursionError):
-        return data.decode()  # only its strings are odd: as JSON it has been read already
+    except RecursionError:  # at a depth that could just be read
+        return data.decode()
 
 
 def read_arguments(args: msgspec.Raw) -> str | None:

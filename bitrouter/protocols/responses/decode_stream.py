@@ -206,7 +206,7 @@ class ResponsesStreamDecoder:
                 elif part.text:
                     logprobs = read_logprobs(part.logprobs)
                     self._blocks.tell(out, place, "text", part.text, logprobs)
-            for citation in read_citations(part.annotations):
+            for citation in read_citations(part.annotations)[self._blocks.cited_in(place) :]:
                 self._blocks.cite(out, place, citation)
         self._blocks.end(out)
 

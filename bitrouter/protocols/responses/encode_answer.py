@@ -67,7 +67,7 @@ class _Items:
             if isinstance(block, Text | Refusal):
                 if block.text:
                     parts.append(_part(block, logprobs))
-                    logprobs = ()
+                    logprobs = () if isinstance(block, Text) else logprobs
                 continue
             if parts:
                 yield message_item(self._mint("msg_"), parts, "completed")

@@ -5,68 +5,66 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from bitrouter.errors import UnsupportedFeature
-from bitrouter.ir import CacheMark, Citation, Media, Text, ToolResult
+from bitrouter.ir import Citation, Media, Text, ToolResult
 from bitrouter.protocols import media, openai
 from bitrouter.protocols.history import replace
+from bitrouter.protocols.responses.cache_marks import CacheMarks
 
-_LONG_TTL_S: Final = 1800  # more than that is `12h`, the longer of the two that there are
-_HOUR_S: Final = 3600
 _ERROR: Final = "Error: "
+_IMAGE_DETAILS: Final = frozenset({"low", "high", "auto", "original"})
+_FILE_DETAILS: Final = frozenset({"low", "high", "auto"})
 
 Part = dict[str, Any]
 
 
-def user_parts(blocks: Iterable[Text | Media], *, marks: str) -> list[Part]:
-    """The parts of a user's message. `marks` is Traits.cache_hints.
+def content(blocks: list[Text | Media], marks: CacheMarks) -> str | list[Part]:
+    """The content of a message: a string if it is one text without a mark, else parts.
 
     Raises UnsupportedFeature for media that the protocol has no part for.
     """
-    return [_marked(_part(block), block.cache, marks) for block in blocks]
+    only = blocks[0] if len(blocks) == 1 else None
+    if isinstance(only, Text) and (only.cache is None or not marks.are_taken):
+        marks.left_out = marks.left_out or only.cache is not None
+        return only.text
+    return _parts(blocks, marks)
+
+
+def _parts(blocks: Iterable[Text | Media], marks: CacheMarks) -> list[Part]:
+    parts = []
+    for block in blocks:
+        part = _part(block)
+        if block.cache is not None:
+            marks.put(part, block.cache)
+        parts.append(part)
+    return parts
 
 
 def _part(block: Text | Media) -> Part:
     if isinstance(block, Text):
         return {"type": "input_text", "text": block.text}
-    if block.kind == "image":
-        return _image(block)
-    if block.kind == "document":
-        return _document(block)
-    if block.kind == "audio":
-        return _audio(block)
-    raise UnsupportedFeature("input: this model's provider takes no video")
-
-
-def _marked(part: Part, cache: CacheMark | None, marks: str) -> Part:
-    if cache is None or marks == "none":
-        return part
-    if marks == "cache_control":
-        part["cache_control"] = {"type": "ephemeral"} | _long_ttl(cache)
-    elif part["type"] != "input_audio":
-        part["prompt_cache_breakpoint"] = _breakpoint(cache)
-    return part
-
-
-def _long_ttl(cache: CacheMark) -> dict[str, str]:
-    return {"ttl": "1h"} if (cache.ttl_s or 0) >= _HOUR_S else {}
-
-
-def _breakpoint(cache: CacheMark) -> dict[str, str]:
-    if cache.ttl_s is None:
-        return {"mode": "explicit"}
-    return {"mode": "explicit", "ttl": "30m" if cache.ttl_s <= _LONG_TTL_S else "12h"}
+    match block.kind:
+        case "image":
+            return _image(block)
+        case "document":
+            return _document(block)
+        case "audio":
+            return _audio(block)
+        case "video":
+            raise UnsupportedFeature("this model's provider cannot be given a video")
 
 
 def _file_id(given: Media) -> str | None:
     """The file's id, if it is one of OpenAI's. Raises UnsupportedFeature for another vendor's."""
     if given.file_id is not None and given.origin != openai.ORIGIN:
         raise UnsupportedFeature(
-            f"input: the file {given.file_id!r:.80} is kept by another provider, send its data"
+            f"the file {given.file_id!r:.80} is kept by another provider than this model's"
         )
     return given.file_id
 
 
 def _image(image: Media) -> Part:
-    part: Part = {"type": "input_image", "detail": image.detail or "auto"}
+    detail = image.detail if image.detail in _IMAGE_DETAILS else "auto"
+    part: Part = {"type": "input_image", "detail": detail}
     if file_id := _file_id(image):
         part["file_id"] = file_id
     else:
@@ -85,7 +83,7 @@ def _document(document: Media) -> Part:
     else:
         part["filename"] = document.name or _file_name(document.media_type)
         part["file_data"] = media.data_url(document)
-    if document.detail:
+    if document.detail in _FILE_DETAILS:
         part["detail"] = document.detail
     return part
 
@@ -97,34 +95,39 @@ def _file_name(media_type: str | None) -> str:
 def _audio(audio: Media) -> Part:
     word = media.audio_format(audio.media_type)
     if word is None or audio.data is None:
-        raise UnsupportedFeature("input: audio must be wav or mp3, with its data")
+        raise UnsupportedFeature(
+            "this model's provider can be given a sound only in the request itself, as wav or mp3"
+        )
     return {"type": "input_audio", "input_audio": {"data": audio.data, "format": word}}
 
 
-def output(result: ToolResult, *, marks: str) -> str | list[Part]:
+def output(result: ToolResult, marks: CacheMarks) -> str | list[Part]:
     """What a call gave: a string, or parts if there is more than text.
 
-    Raises UnsupportedFeature for what cannot be in one.
+    A mark on all of it is one on its last part. Raises UnsupportedFeature for what cannot be in it.
     """
-    parts = user_parts(_saying_errors(result), marks=marks)
-    if all(part["type"] == "input_text" for part in parts):
+    blocks = _saying_errors(result)
+    if result.cache is not None and blocks and blocks[-1].cache is None:
+        blocks = [*blocks[:-1], replace(blocks[-1], cache=result.cache)]
+    parts = _parts(blocks, marks)
+    if all(part["type"] == "input_text" and len(part) == 2 for part in parts):
         return "\n".join(part["text"] for part in parts)
     if any(part["type"] == "input_audio" for part in parts):
-        raise UnsupportedFeature("input: this model's provider takes no audio from a tool")
+        raise UnsupportedFeature("this model's provider cannot be given a sound by a tool")
     return parts
 
 
 def _saying_errors(result: ToolResult) -> list[Text | Media]:
     """The content, in which the text has to say what nothing else does: that it is an error."""
-    content = result.content
+    given = result.content
     if not result.is_error:
-        return content
-    first = content[0] if content else None
+        return given
+    first = given[0] if given else None
     if not isinstance(first, Text):
-        return [Text(_ERROR.strip()), *content]
+        return [Text(_ERROR.strip()), *given]
     if first.text.lower().startswith("error"):
-        return content
-    return [replace(first, text=_ERROR + first.text), *content[1:]]
+        return given
+    return [replace(first, text=_ERROR + first.text), *given[1:]]
 
 
 def annotations(citations: Iterable[Citation]) -> list[dict[str, Any]]:

@@ -1,11 +1,12 @@
 """Turns of a conversation as the items of `input`. Source: protocols.md, 1.2, 2.3 and 2.5."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bitrouter.errors import UnsupportedFeature
 from bitrouter.ir import (
     Block,
+    CacheMark,
     Media,
     Message,
     Reasoning,
@@ -20,38 +21,119 @@ from bitrouter.protocols.history import (
     id_within,
     merged,
     only_own,
+    plain_turns,
     settled,
     without_empty_texts,
 )
-from bitrouter.protocols.responses.encode_content import annotations, output, user_parts
+from bitrouter.protocols.responses.cache_marks import CacheMarks
+from bitrouter.protocols.responses.encode_content import annotations, content, output
 
-_MAX_ID: Final = 64
 _ASSISTANT: Final[frozenset[Role]] = frozenset({"assistant"})
-_MAX_MARKS: Final = 4
-_MARKS: Final = ("prompt_cache_breakpoint", "cache_control")
+_MARKED: Final = ("user", "system", "developer")
+_wire_id: Final = id_within(64)
 
 InputItem = dict[str, Any]
 
 
-def input_items(
-    messages: Sequence[Message], names: Mapping[str, str], *, marks: str
-) -> list[InputItem]:
-    """The items for all turns. `names` are tool names as they go on the wire, `marks` is
-    Traits.cache_hints. Raises InvalidRequest when nothing is left to say.
-    """
-    turns = merged(messages, _ASSISTANT)
-    turns = [_own(turn) if turn.role == "assistant" else turn for turn in turns]
-    turns = settled(without_empty_texts(turns), id_within(_MAX_ID))
-    custom = _custom_calls(turns)
-    items: list[InputItem] = []
-    for turn in turns:
-        if turn.role == "assistant":
-            items += _assistant_items(turn.blocks, names)
-        else:
-            items += _user_items(turn, custom, marks)
-    if marks != "none":
-        _keep_last_marks(items)
-    return items
+class InputWriter:
+    """Writes the items of a request. `names` are tool names as they go on the wire."""
+
+    def __init__(self, names: Mapping[str, str], marks: CacheMarks) -> None:
+        self._names = names
+        self._marks = marks
+        self._custom: set[str] = set()  # ids of calls, whose outputs are items of their own type
+        self.items: list[InputItem] = []
+
+    def write_system(self, texts: Sequence[Text]) -> str:
+        """`instructions`, empty if there are none. Texts with a mark that the provider takes are an
+        item instead, for instructions cannot be marked.
+        """
+        texts = [text for text in texts if text.text]
+        if any(text.cache for text in texts):
+            if self._marks.are_taken:
+                item = {"role": "developer", "content": content([*texts], self._marks)}
+                self.items.append(item)
+                return ""
+            self._marks.left_out = True
+        return "\n\n".join(text.text for text in texts)
+
+    def write(self, messages: Sequence[Message]) -> None:
+        """All turns. Raises InvalidRequest when nothing is left to say, and UnsupportedFeature."""
+        plain = plain_turns(messages)
+        if plain is not None:
+            self.items += [{"role": role, "content": text} for role, text in plain]
+            return
+        turns = merged(messages, _ASSISTANT)
+        turns = [_own(turn) if turn.role == "assistant" else turn for turn in turns]
+        for turn in settled(without_empty_texts(turns), _wire_id):
+            if turn.role == "assistant":
+                self._assistant(turn.blocks)
+            else:
+                self._user(turn)
+
+    def mark_end(self, mark: CacheMark) -> None:
+        """Mark the end of the prompt: the last part of its last message."""
+        for item in reversed(self.items):
+            if item.get("role") in _MARKED and self._marks.are_taken:
+                if isinstance(item["content"], str):
+                    item["content"] = [{"type": "input_text", "text": item["content"]}]
+                self._marks.put(item["content"][-1], mark)
+                return
+        self._marks.left_out = True
+
+    def _user(self, turn: Message) -> None:
+        said: list[Text | Media] = []
+        for block in turn.blocks:
+            if isinstance(block, ToolResult):
+                self._output(block)
+            elif isinstance(block, Text | Media):
+                said.append(block)
+        if said:
+            self.items.append({"role": turn.role, "content": content(said, self._marks)})
+
+    def _output(self, result: ToolResult) -> None:
+        custom = result.call_id in self._custom
+        item = {
+            "type": "custom_tool_call_output" if custom else "function_call_output",
+            "call_id": result.call_id,
+            "output": output(result, self._marks),
+        }
+        self.items.append(item)
+
+    def _assistant(self, blocks: Sequence[Block]) -> None:
+        said: list[Text | Refusal] = []
+        for block in blocks:
+            if isinstance(block, Text | ToolCall) and block.cache is not None:
+                self._marks.left_out = True  # there is no place for it in what the model said
+            if isinstance(block, Text | Refusal):
+                said.append(block)
+                continue
+            if said:
+                self.items.append(_said(said))
+                said = []
+            self.items.append(self._item(block))
+        if said:
+            self.items.append(_said(said))
+
+    def _item(self, block: Block) -> InputItem:
+        if isinstance(block, ToolCall):
+            return self._call(block)
+        if isinstance(block, Reasoning):
+            return _reasoning(block)
+        raise UnsupportedFeature(
+            "this model's provider cannot be given media that a model has made"
+        )
+
+    def _call(self, call: ToolCall) -> InputItem:
+        item = {
+            "type": "function_call",
+            "call_id": call.id,
+            "name": self._names.get(call.name, call.name),
+        }
+        if not call.custom:
+            return item | {"arguments": call.arguments or "{}"}
+        self._custom.add(call.id)
+        return item | {"type": "custom_tool_call", "input": call.arguments}
 
 
 def _own(turn: Message) -> Message:
@@ -64,64 +146,6 @@ def _own(turn: Message) -> Message:
     while blocks and isinstance(blocks[-1], Reasoning):
         blocks.pop()
     return Message("assistant", blocks)
-
-
-def _custom_calls(turns: Iterable[Message]) -> frozenset[str]:
-    """The ids of calls of free-text tools, whose outputs are items of their own type."""
-    return frozenset(
-        block.id
-        for turn in turns
-        for block in turn.blocks
-        if isinstance(block, ToolCall) and block.custom
-    )
-
-
-def _user_items(turn: Message, custom: frozenset[str], marks: str) -> Iterator[InputItem]:
-    content: list[Text | Media] = []
-    for block in turn.blocks:
-        if isinstance(block, ToolResult):
-            kind = "custom_tool_call" if block.call_id in custom else "function_call"
-            yield {
-                "type": f"{kind}_output",
-                "call_id": block.call_id,
-                "output": output(block, marks=marks),
-            }
-        elif isinstance(block, Text | Media):
-            content.append(block)
-    if content:
-        yield message(turn.role, content, marks=marks)
-
-
-def message(role: str, content: Sequence[Text | Media], *, marks: str) -> InputItem:
-    """An easy message: a string if it is one text without a mark."""
-    parts = user_parts(content, marks=marks)
-    if len(parts) == 1 and len(parts[0]) == 2 and parts[0]["type"] == "input_text":
-        return {"role": role, "content": parts[0]["text"]}
-    return {"role": role, "content": parts}
-
-
-def _assistant_items(blocks: Sequence[Block], names: Mapping[str, str]) -> list[InputItem]:
-    items: list[InputItem] = []
-    said: list[Text | Refusal] = []
-    for block in blocks:
-        if isinstance(block, Text | Refusal):
-            said.append(block)
-            continue
-        if said:
-            items.append(_said(said))
-            said = []
-        items.append(_item(block, names))
-    if said:
-        items.append(_said(said))
-    return items
-
-
-def _item(block: Block, names: Mapping[str, str]) -> InputItem:
-    if isinstance(block, ToolCall):
-        return _call(block, names)
-    if isinstance(block, Reasoning):
-        return _reasoning(block)
-    raise UnsupportedFeature("input: this model's provider takes no media that the model has made")
 
 
 def _said(blocks: Sequence[Text | Refusal]) -> InputItem:
@@ -142,23 +166,6 @@ def _said_part(block: Text | Refusal) -> dict[str, Any]:
     }
 
 
-def _call(call: ToolCall, names: Mapping[str, str]) -> InputItem:
-    name = names.get(call.name, call.name)
-    if call.custom:
-        return {
-            "type": "custom_tool_call",
-            "call_id": call.id,
-            "name": name,
-            "input": call.arguments,
-        }
-    return {
-        "type": "function_call",
-        "call_id": call.id,
-        "name": name,
-        "arguments": call.arguments or "{}",
-    }
-
-
 def _reasoning(reasoning: Reasoning) -> InputItem:
     """Without the id, which names nothing where nothing is stored; and without the thinking itself,
     which is refused.
@@ -169,21 +176,3 @@ def _reasoning(reasoning: Reasoning) -> InputItem:
         "summary": [{"type": "summary_text", "text": text}] if text else [],
         "encrypted_content": reasoning.signature.value if reasoning.signature else None,
     }
-
-
-def _keep_last_marks(items: Sequence[InputItem]) -> None:
-    """Leave the last four cache marks, which is all that a request may have."""
-    left = _MAX_MARKS
-    for item in reversed(items):
-        for part in reversed(_parts(item)):
-            for mark in _MARKS:
-                if mark in part:
-                    if left == 0:
-                        del part[mark]
-                    else:
-                        left -= 1
-
-
-def _parts(item: InputItem) -> list[dict[str, Any]]:
-    parts = item.get("content", item.get("output"))
-    return parts if isinstance(parts, list) else []

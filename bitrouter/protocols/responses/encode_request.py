@@ -5,10 +5,12 @@ from typing import Any, Final
 import msgspec
 
 from bitrouter.config.schema import Traits
-from bitrouter.ir import OutputFormat, Request, Tool, ToolChoice
+from bitrouter.ir import OutputFormat, Request, Text, Tool, ToolChoice
 from bitrouter.protocols import openai
+from bitrouter.protocols.history import replace
 from bitrouter.protocols.portable import fitting
-from bitrouter.protocols.responses.encode_input import input_items, message
+from bitrouter.protocols.responses.cache_marks import CacheMarks
+from bitrouter.protocols.responses.encode_input import InputWriter
 from bitrouter.protocols.responses.encode_tools import (
     function,
     is_strict,
@@ -34,7 +36,8 @@ _KNOWN_TIERS: Final = frozenset(
     {"auto", "default", "flex", "scale", "priority", "fast", "ultrafast"}
 )
 _ANSWER_TOOL: Final = "structured_output"
-_ONLY_JSON: Final = "Answer with one JSON object and nothing else."
+_ONLY_JSON: Final = Text("Answer with one JSON object and nothing else.")
+_LITTLE: Final = ("none", "minimal", "low")
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -45,11 +48,12 @@ def encode_request(request: Request, recipient: Recipient) -> Encoded:
     """See Translator.encode_request."""
     traits = recipient.traits
     request, dropped = fitting(request, traits, _LACKS)
+    request = _saying_json(request, traits)
     names = names_on_wire(request)
     body: Body = {"model": recipient.model_id}
     if request.stream:
         body["stream"] = True
-    _put_input(body, request, names, traits)
+    dropped += _put_input(body, request, names, traits)
     _put_sampling(body, request, recipient)
     dropped += _put_thinking(body, request, traits)
     dropped += _put_tools(body, request, names, traits)
@@ -63,16 +67,30 @@ def encode_request(request: Request, recipient: Recipient) -> Encoded:
     )
 
 
-def _put_input(body: Body, request: Request, names: dict[str, str], traits: Traits) -> None:
-    """`instructions` and `input`. Texts with a cache mark can only be marked in a message."""
-    marks = traits.cache_hints
-    items = input_items(request.messages, names, marks=marks)
-    texts = [text for text in request.system if text.text]
-    if any(text.cache for text in texts) and marks != "none":
-        items.insert(0, message("developer", texts, marks=marks))
-    elif texts:
-        body["instructions"] = "\n\n".join(text.text for text in texts)
-    body["input"] = items
+def _saying_json(request: Request, traits: Traits) -> Request:
+    """The request with the word without which json_object is refused, or that stands in for it."""
+    if request.output is None or request.output.schema is not None:
+        return request
+    native = traits.structured_output == "native"
+    texts = [*request.system, *(block for turn in request.messages for block in turn.blocks)]
+    if native and any(isinstance(text, Text) and "json" in text.text.lower() for text in texts):
+        return request
+    output = request.output if native else None
+    return replace(request, system=[*request.system, _ONLY_JSON], output=output)
+
+
+def _put_input(body: Body, request: Request, names: dict[str, str], traits: Traits) -> list[str]:
+    marks = CacheMarks(traits.cache_hints)
+    writer = InputWriter(names, marks)
+    if instructions := writer.write_system(request.system):
+        body["instructions"] = instructions
+    writer.write(request.messages)
+    if request.cache is not None:
+        writer.mark_end(request.cache)
+    marks.settle()
+    body["input"] = writer.items
+    left_out = marks.left_out or any(tool.cache for tool in request.tools)  # there is no place
+    return ["cache"] if left_out else []
 
 
 def _put_sampling(body: Body, request: Request, recipient: Recipient) -> None:
@@ -90,23 +108,26 @@ def _put_sampling(body: Body, request: Request, recipient: Recipient) -> None:
 
 
 def _put_thinking(body: Body, request: Request, traits: Traits) -> list[str]:
-    """`reasoning`, and encrypted reasoning, without which no later turn could go on from it."""
+    """`reasoning`, and encrypted reasoning, without which no later turn could go on from it.
+
+    Models that do not reason refuse both. Where `none` may be unknown it is left out, for a server
+    that does not know it refuses it (protocols.md, 2.5).
+    """
+    thinking = request.thinking
+    effort = effort_of(thinking) if thinking is not None else None
     if traits.reasoning == "none":
-        asked = request.thinking is not None and effort_of(request.thinking) != "none"
-        return ["thinking"] if asked else []
+        return ["thinking"] if effort not in (None, "none") else []
     body.setdefault("include", []).append("reasoning.encrypted_content")
-    if request.thinking is None:
+    if effort == "none" and not traits.efforts and request.origin != openai.ORIGIN:
         return []
     settings: dict[str, str] = {}
-    effort = effort_of(request.thinking)
-    # Servers that do not know `none` refuse it, and most models do not.
-    if effort is not None and (effort != "none" or "none" in traits.efforts):
+    if effort is not None:
         settings["effort"] = nearest_effort(effort, traits.efforts)
-    if request.thinking.visible and effort != "none":
+    if thinking is not None and thinking.visible and effort != "none":
         settings["summary"] = "auto"
     if settings:
         body["reasoning"] = settings
-    return []
+    return ["thinking"] if effort == "none" and settings["effort"] not in _LITTLE else []
 
 
 def _put_tools(body: Body, request: Request, names: dict[str, str], traits: Traits) -> list[str]:
@@ -129,12 +150,10 @@ def _put_output(body: Body, request: Request, traits: Traits) -> str | None:
         text["verbosity"] = request.verbosity
     answer_tool = None
     if request.output is not None:
-        if request.output.schema is not None and traits.structured_output == "tool":
-            answer_tool = _put_answer_tool(body, request.output, request.tool_choice)
-        else:
+        if traits.structured_output == "native":
             text["format"] = _format(request.output, request.origin)
-            if request.output.schema is None:
-                _put_word_json(body)
+        elif request.tool_choice is None or request.tool_choice.mode != "required":
+            answer_tool = _put_answer_tool(body, request.output, request.tool_choice)
     if text:
         body["text"] = text
     return answer_tool
@@ -147,10 +166,8 @@ def _put_answer_tool(body: Body, output: OutputFormat, choice: ToolChoice | None
     name = _ANSWER_TOOL
     while name in taken:
         name += "_"
-    if not others or (choice is not None and choice.mode == "none"):
-        body["tool_choice"] = {"type": "function", "name": name}
-    elif choice is None or choice.mode == "auto":
-        body["tool_choice"] = "required"
+    may_call = others and (choice is None or choice.mode != "none")
+    body["tool_choice"] = "required" if may_call else {"type": "function", "name": name}
     tool = Tool(name, output.description or "The answer.", output.schema)
     others.append(function(name, tool, strict=False))
     return name
@@ -173,21 +190,14 @@ def _format(output: OutputFormat, origin: str) -> Body:
     return stated
 
 
-def _put_word_json(body: Body) -> None:
-    """json_object is refused unless the word stands somewhere in what is asked."""
-    if b"json" not in _encode([body.get("instructions"), body["input"]]).lower():
-        told = [body["instructions"]] if "instructions" in body else []
-        body["instructions"] = "\n\n".join([*told, _ONLY_JSON])
-
-
 def _put_account(body: Body, request: Request) -> list[str]:
     """What is about the end user, the bill, and what the provider keeps."""
     body["store"] = False
-    dropped = []
+    dropped: list[str] = []
     if request.origin == openai.ORIGIN:
         body |= request.family_fields
     else:
-        dropped += [name for name in request.family_fields if name != "store"]
+        dropped = [name for name in request.family_fields if name != "store"]
     if request.user is not None:
         body[openai.user_member(request)] = request.user
     if request.metadata is not None:

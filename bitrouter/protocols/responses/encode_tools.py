@@ -50,7 +50,8 @@ def function(name: str, tool: Tool, *, strict: bool) -> dict[str, Any]:
     declared: dict[str, Any] = {"type": "function", "name": name}
     if tool.description is not None:
         declared["description"] = tool.description
-    declared["parameters"] = _NO_PARAMETERS if tool.parameters is None else tool.parameters
+    given = tool.parameters
+    declared["parameters"] = _NO_PARAMETERS if given is None or bytes(given) == b"{}" else given
     declared["strict"] = strict
     return declared
 

@@ -40,6 +40,12 @@ _ECHOED_IF_SAID: Final = (
 )
 
 _encode: Final = msgspec.json.Encoder().encode
+# The beginning of each member, and what it is where the client said nothing.
+_MEMBERS: Final = {
+    name: (b'"%b":' % name.encode(), b'"%b":%b' % (name.encode(), default))
+    for name, default in _ECHOED.items()
+}
+_MEMBERS_IF_SAID: Final = {name: b'"%b":' % name.encode() for name in _ECHOED_IF_SAID}
 
 
 class ResponseObject:
@@ -89,19 +95,20 @@ def _echo(fields: Fields) -> bytes:
     event.
     """
     members = []
-    for name, default in _ECHOED.items():
+    for name, (beginning, default) in _MEMBERS.items():
         raw = fields.get(name)
-        value = default if raw is None or bytes(raw) == b"null" else _on_one_line(raw)
-        members.append(b'"%b":%b' % (name.encode(), value))
-    for name in _ECHOED_IF_SAID:
+        if raw is None or (value := bytes(raw)) == b"null":
+            members.append(default)
+        else:
+            members.append(beginning + _on_one_line(value))
+    for name, beginning in _MEMBERS_IF_SAID.items():
         raw = fields.get(name)
-        if raw is not None and bytes(raw) != b"null":
-            members.append(b'"%b":%b' % (name.encode(), _on_one_line(raw)))
+        if raw is not None and (value := bytes(raw)) != b"null":
+            members.append(beginning + _on_one_line(value))
     return b",".join(members)
 
 
-def _on_one_line(raw: msgspec.Raw) -> bytes:
-    value = bytes(raw)
+def _on_one_line(value: bytes) -> bytes:
     if b"\n" in value or b"\r" in value:
         return msgspec.json.format(value, indent=-1)
     return value

@@ -51,11 +51,12 @@ class StreamBlocks:
         self._index = 0
         self._place: Place | None = None
         self._paragraph: int | None = None
-        self._cited: list[Citation] = []
+        self._cited = 0
         self._call: _Call | None = None
         self._told: set[Place] = set()
         self._keys: set[ItemKey] = set()
         self._ids: set[str | None] = set()
+        self._calls: set[str] = set()
         self._completed: set[tuple[ItemKey, str, str | None]] = set()
         self.called = False
         self.refused = False
@@ -69,12 +70,12 @@ class StreamBlocks:
     def has_item(self, key: ItemKey, item: OutputItem) -> bool:
         """Whether anything was told of an item of the answer's final output."""
         if item.call_id is not None:
-            return item.call_id in self._ids
+            return item.call_id in self._calls
         return key in self._keys or (item.id is not None and item.id in self._ids)
 
     def has_call(self, call_id: str) -> bool:
         """Whether a call was begun."""
-        return call_id in self._ids
+        return call_id in self._calls
 
     def is_completed(self, key: ItemKey, item: OutputItem) -> bool:
         """Whether the whole item was seen before."""
@@ -123,9 +124,12 @@ class StreamBlocks:
             if place in self._told:
                 return
             self._begin(out, place, BlockStart(0, "text"))
-        if citation not in self._cited:
-            self._cited.append(citation)
-            out.append(Cited(self._index, citation))
+        self._cited += 1
+        out.append(Cited(self._index, citation))
+
+    def cited_in(self, place: Place) -> int:
+        """How many citations of the open text were told."""
+        return self._cited if self._place is not None and self._place[:2] == place[:2] else 0
 
     def sign(self, out: list[Event], key: ItemKey, signature: Signature) -> None:
         """The signature of an item's reasoning; on a block without text if there is none open."""
@@ -139,7 +143,7 @@ class StreamBlocks:
         self._index = self._open.start(out, block)
         self._place = place
         self._paragraph = None
-        self._cited = []
+        self._cited = 0
         self._told.add(place)
         self._keys.add(place[0])
         self.refused = self.refused or block.kind == "refusal"
@@ -174,7 +178,7 @@ class StreamBlocks:
         start = BlockStart(0, "tool_call", id=call.id, name=call.name, custom=call.custom)
         index = self._open.start(out, start)
         self._call = _Call(index, call.id, call.arguments, output_index, item_id)
-        self._ids.add(call.id)
+        self._calls.add(call.id)
         self.called = True
 
     def tell_arguments(self, out: list[Event], text: str) -> None:
@@ -196,7 +200,7 @@ class StreamBlocks:
 
     def complete_call(self, out: list[Event], call: ToolCall) -> None:
         """A call that is there whole."""
-        if call.id not in self._ids:
+        if call.id not in self._calls:
             self.begin_call(out, call, None, None)
         if self._call is not None and self._call.id == call.id:
             self.end_call(out, call.arguments)

@@ -62,12 +62,8 @@ class AnthropicClient(Client):
     def __init__(self, url: str) -> None:
         super().__init__()
         self.sdk = AsyncAnthropic(
-            base_url=url, api_key=KEY, max_retries=0, http_client=self.http_client()
+            base_url=url, api_key=KEY, max_retries=0, http_client=self.http
         )
-
-    async def close(self) -> None:
-        """See Client.close."""
-        await self.sdk.close()
 
     async def send(self, model: str, question: Question, stream: bool, on_text: OnText) -> Reply:
         """See Client.send."""
@@ -109,6 +105,8 @@ def _arguments(question: Question) -> dict[str, Any]:
     for name in _UNSAYABLE:
         if getattr(question, name) is not None:
             raise Unsayable(name)
+    if (question.temperature or 0) > 1:
+        raise Unsayable("a temperature above 1")
     # Not in the SDK any more, and still on the wire.
     sampling = said(temperature=question.temperature, top_p=question.top_p, top_k=question.top_k)
     output = said(effort=question.effort, format=_format(question))
@@ -173,6 +171,8 @@ def _part(part: Part) -> dict[str, Any]:
     match part:
         case str():
             return {"type": "text", "text": part}
+        case Image(detail=detail) if detail:
+            raise Unsayable("the detail of an image")
         case Image(url=url) if url:
             return {"type": "image", "source": {"type": "url", "url": url}}
         case Image():
@@ -215,8 +215,10 @@ def _format(question: Question) -> Any:
     match question.output:
         case "object":
             raise Unsayable("any JSON object")
-        case Schema(schema=schema):
+        case Schema(strict=None, schema=schema):
             return {"type": "json_schema", "schema": schema}
+        case Schema():
+            raise Unsayable("a strict schema: every schema is")
         case None:
             return None
 

@@ -18,8 +18,9 @@ class Client(ABC):
 
     def __init__(self) -> None:
         self.headers: httpx2.Headers = httpx2.Headers()
+        self.http = self._http_client()
 
-    def http_client(self) -> httpx2.AsyncClient:
+    def _http_client(self) -> httpx2.AsyncClient:
         """A connection pool that notes the headers of every answer."""
 
         async def note(response: httpx2.Response) -> None:
@@ -46,9 +47,9 @@ class Client(ABC):
     async def send(self, model: str, question: Question, stream: bool, on_text: OnText) -> Reply:
         """See `ask`."""
 
-    @abstractmethod
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, which not every SDK does when they are given to it."""
+        await self.http.aclose()
 
 
 def _ignore(text: str) -> None:

@@ -51,12 +51,8 @@ class ChatClient(Client):
     def __init__(self, url: str) -> None:
         super().__init__()
         self.sdk = AsyncOpenAI(
-            base_url=f"{url}/v1", api_key=KEY, max_retries=0, http_client=self.http_client()
+            base_url=f"{url}/v1", api_key=KEY, max_retries=0, http_client=self.http
         )
-
-    async def close(self) -> None:
-        """See Client.close."""
-        await self.sdk.close()
 
     async def send(self, model: str, question: Question, stream: bool, on_text: OnText) -> Reply:
         """See Client.send."""
@@ -97,7 +93,7 @@ def failure(error: sdk.APIError, heard: str = "") -> Failed:
 
 def _arguments(question: Question) -> dict[str, Any]:
     for name in ("top_k", "budget", "show_thinking"):
-        if getattr(question, name) is not None and name != "show_thinking":
+        if getattr(question, name) is not None:
             raise Unsayable(name)
     tokens = question.top_logprobs
     return said(
@@ -165,7 +161,8 @@ def _part(part: Part) -> dict[str, Any]:
         case str():
             return {"type": "text", "text": part}
         case Image(url=url) if url:
-            return {"type": "image_url", "image_url": {"url": url, "detail": "high"}}
+            detail = said(detail=part.detail or None)
+            return {"type": "image_url", "image_url": {"url": url, **detail}}
         case Image():
             url = f"data:{part.media_type};base64,{part.data}"
             return {"type": "image_url", "image_url": {"url": url}}
@@ -248,7 +245,9 @@ def without_sdks_own(value: Any) -> Any:
 
 def _called(call: Any) -> Called:
     if call.type == "custom":
-        return Called(call.id, call.custom.name, call.custom.input)
+        # In a stream it is not yet in the SDK's types.
+        about = call.custom if isinstance(call.custom, dict) else call.custom.to_dict()
+        return Called(call.id, about["name"], about["input"])
     return Called(call.id, call.function.name, parsed(call.function.arguments))
 
 

@@ -51,12 +51,13 @@ class GoogleClient(Client):
 
     def __init__(self, url: str) -> None:
         super().__init__()
-        options = types.HttpOptions(base_url=url, httpx_async_client=self.http_client())
+        options = types.HttpOptions(base_url=url, httpx_async_client=self.http)
         self._sync = genai.Client(api_key=KEY, http_options=options)
         self.sdk = self._sync.aio
 
     async def close(self) -> None:
         """See Client.close."""
+        await super().close()
         await self.sdk.aclose()
         self._sync.close()
 
@@ -79,6 +80,7 @@ class GoogleClient(Client):
                 status=None if begun else error.code,
                 kind=error.status,
                 heard="".join(map(_text, answers)),
+                details=error.details,
             ) from error
         except httpx2.RemoteProtocolError as error:
             heard = "".join(map(_text, answers))
@@ -103,6 +105,8 @@ def _arguments(question: Question) -> dict[str, Any]:
         if getattr(question, name) is not None:
             raise Unsayable(name)
     output = question.output
+    if isinstance(output, Schema) and output.strict is not None:
+        raise Unsayable("a strict schema")
     config = types.GenerateContentConfig(
         automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
         system_instruction=question.system or None,
@@ -157,7 +161,7 @@ def _content(turn: Turn) -> types.Content:
 
 
 def _call(call: Called) -> types.Part:
-    return types.Part(function_call=types.FunctionCall(name=call.name, args=call.arguments))
+    return types.Part(function_call=types.FunctionCall(id=call.id, name=call.name, args=call.arguments))
 
 
 def _result(result: Result) -> types.Part:
@@ -181,6 +185,8 @@ def _part(part: Part) -> types.Part:
     match part:
         case str():
             return types.Part(text=part)
+        case Image(detail=detail) if detail:
+            raise Unsayable("the detail of an image")
         case Image(url=url) if url:
             return types.Part.from_uri(file_uri=url, mime_type=part.media_type)
         case Image():

@@ -47,12 +47,8 @@ class ResponsesClient(Client):
     def __init__(self, url: str) -> None:
         super().__init__()
         self.sdk = AsyncOpenAI(
-            base_url=f"{url}/v1", api_key=KEY, max_retries=0, http_client=self.http_client()
+            base_url=f"{url}/v1", api_key=KEY, max_retries=0, http_client=self.http
         )
-
-    async def close(self) -> None:
-        """See Client.close."""
-        await self.sdk.close()
 
     async def send(self, model: str, question: Question, stream: bool, on_text: OnText) -> Reply:
         """See Client.send."""
@@ -182,7 +178,8 @@ def _part(part: Part) -> dict[str, Any]:
             return {"type": "input_text", "text": part}
         case Image():
             url = part.url or f"data:{part.media_type};base64,{part.data}"
-            return {"type": "input_image", "image_url": url, "detail": "auto"}
+            detail = part.detail or "auto"
+            return {"type": "input_image", "image_url": url, "detail": detail}
         case Pdf(url=url) if url:
             return {"type": "input_file", "file_url": url}
         case Pdf(data=data):

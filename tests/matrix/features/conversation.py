@@ -126,7 +126,7 @@ async def empty_text(cell: Cell) -> None:
         "google": refused("empty"),
     },
     between={
-        ("anthropic", "anthropic"): refused("non-whitespace", "the provider refuses it"),
+        ("anthropic", "anthropic"): refused("non-empty", "the provider refuses it"),
         ("google", "google"): refused("parts", "the provider refuses it"),
     },
 )

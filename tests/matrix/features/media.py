@@ -35,12 +35,26 @@ async def image_url(cell: Cell) -> None:
 
 @feature(
     GROUP,
-    "image of a type that Anthropic does not take",
-    clients=("google",),
+    "detail of an image",
+    clients=("chat", "responses"),
+    to={"anthropic": lossy("detail"), "google": lossy("detail")},
+)
+async def detail(cell: Cell) -> None:
+    media = await _only_media(cell, Image(url=_URL, detail="high"))
+    assert media.url == _URL
+
+
+@feature(
+    GROUP,
+    "image of a type that only Google takes",
     to={
         "chat": refused("image/heic"),
         "responses": refused("image/heic"),
         "anthropic": refused("image/heic"),
+    },
+    between={
+        (name, name): refused("image/heic", "the provider refuses it")
+        for name in ("chat", "responses", "anthropic")
     },
 )
 async def image_type(cell: Cell) -> None:
@@ -58,7 +72,7 @@ async def pdf(cell: Cell) -> None:
     GROUP,
     "PDF by address",
     clients=("responses", "anthropic", "google"),
-    to={"chat": refused("PDF")},
+    to={"chat": refused("by its URL")},
 )
 async def pdf_url(cell: Cell) -> None:
     media = await _only_media(cell, Pdf(url="https://example.com/a.pdf"))

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from tests.matrix.cell import Cell
 from tests.matrix.feature import feature
-from tests.matrix.outcome import lossy
+from tests.matrix.outcome import lossy, refused
 from tests.matrix.question import Schema
 
 GROUP: Final = "Structured output"
@@ -66,8 +66,8 @@ async def strict(cell: Cell) -> None:
 @feature(
     GROUP,
     "by a schema with limits",
-    clients=("chat", "responses", "google"),
     to={"anthropic": lossy(note="limits of length and size become descriptions")},
+    between={("anthropic", "anthropic"): refused("schema", "the provider refuses it")},
 )
 async def open_schema(cell: Cell) -> None:
     output = await _by_schema(cell, Schema(_OPEN))
@@ -83,9 +83,9 @@ async def open_schema(cell: Cell) -> None:
 @feature(
     GROUP,
     "by a schema, models without it",
-    clients=("chat", "responses", "google"),
     models="old",
     to={"anthropic": lossy(note="as a tool that has to be called; the client sees text")},
+    between={("anthropic", "anthropic"): refused("not supported", "the provider refuses it")},
 )
 async def by_tool(cell: Cell) -> None:
     reply = await cell.ask("[[json]]", output=Schema(_SCHEMA))

@@ -5,6 +5,7 @@ from typing import Any, Final
 from tests.matrix.cell import Cell
 from tests.matrix.feature import feature
 from tests.matrix.outcome import lossy, refused
+from tests.matrix.question import Unsayable
 
 GROUP: Final = "Settings"
 _PENALTIES: Final = ("presence_penalty", "frequency_penalty")
@@ -23,8 +24,8 @@ async def max_tokens(cell: Cell) -> None:
 @feature(
     GROUP,
     "a limit below 16 tokens",
-    clients=("chat", "anthropic", "google"),
     to={"responses": lossy(note="16 is the least there")},
+    between={("responses", "responses"): refused("max_output_tokens", "the provider refuses it")},
 )
 async def small_max_tokens(cell: Cell) -> None:
     expected = 16 if cell.outcome.note else 3
@@ -33,6 +34,8 @@ async def small_max_tokens(cell: Cell) -> None:
 
 @feature(GROUP, "no limit of tokens", clients=("chat", "responses", "google"))
 async def no_max_tokens(cell: Cell) -> None:
+    if cell.client.name == "anthropic":
+        raise Unsayable("there it is required")
     expected = 64000 if cell.provider.name == "anthropic" else None
     assert (await _settings(cell)).get("max_tokens") in (expected, 8192)
 
@@ -115,8 +118,9 @@ async def stop(cell: Cell) -> None:
 @feature(
     GROUP,
     "more stop sequences than chat takes",
-    clients=("anthropic", "google"),
+    clients=("chat", "anthropic", "google"),
     to={"responses": lossy("stop"), "chat": lossy("stop")},
+    between={("chat", "chat"): refused("stop", "the provider refuses it")},
 )
 async def many_stops(cell: Cell) -> None:
     settings = await _settings(cell, stop=tuple("abcde"))
@@ -222,5 +226,6 @@ async def metadata(cell: Cell) -> None:
     to={"anthropic": lossy("prompt_cache_key"), "google": lossy("prompt_cache_key")},
 )
 async def prompt_cache_key(cell: Cell) -> None:
-    settings = await _settings(cell, own={"prompt_cache_key": "k"})
+    key = {"prompt_cache_key": "k"}
+    settings = await _settings(cell, own=cell.own({"chat": key, "responses": key}))
     assert settings.get("prompt_cache_key") == (None if cell.loses("prompt_cache_key") else "k")

@@ -2,12 +2,9 @@
 
 from typing import Any, Final
 
-import pytest
-
 from tests.matrix.cell import Cell
 from tests.matrix.feature import every_pair, feature
 from tests.matrix.outcome import lossy, refused
-from tests.matrix.question import Failed
 
 GROUP: Final = "State and hosted tools"
 
@@ -23,25 +20,23 @@ def _not_here(client: str, words: str) -> dict[tuple[str, str], Any]:
     between=_not_here("responses", "previous_response_id"),
 )
 async def previous_response(cell: Cell) -> None:
-    if not cell.native:
-        await cell.ask("[[text]]", own={"previous_response_id": "resp_1"})
-        return
-    with pytest.raises(Failed, match="not found"):
-        await cell.ask("[[text]]", own={"previous_response_id": "resp_1"})
+    own = cell.own({"responses": {"store": True}})
+    first = await cell.ask("[[short]]", own=own)
+    before = cell.own({"responses": {"previous_response_id": first.id}})
+    second = await cell.ask("Again", own=before)
+    assert second.text == "Hi."
+    assert [turn.text for turn in cell.seen.turns] == ["[[short]]", "Hi.", "Again"]
 
 
 @feature(
     GROUP,
     "conversation",
     clients=("responses",),
-    between={
-        **_not_here("responses", "conversation"),
-        ("responses", "responses"): lossy(note="passed on: it is the provider's"),
-    },
+    between=every_pair(refused("conversation"), clients=("responses",))
+    | {("responses", "responses"): refused("conv_1", "there is no such conversation")},
 )
 async def conversation(cell: Cell) -> None:
-    if not cell.native:
-        await cell.ask("[[text]]", own={"conversation": "conv_1"})
+    await cell.ask("[[text]]", own=cell.own({"responses": {"conversation": "conv_1"}}))
 
 
 @feature(
@@ -52,7 +47,7 @@ async def conversation(cell: Cell) -> None:
 )
 async def hosted_openai(cell: Cell) -> None:
     tool = {"type": "file_search", "vector_store_ids": ["vs_1"]}
-    await cell.ask("[[text]]", own={"tools": [tool]})
+    await cell.ask("[[text]]", own=cell.own({"responses": {"tools": [tool]}}))
     assert cell.seen.hosted_tools == ["file_search"]
 
 
@@ -63,23 +58,23 @@ async def hosted_openai(cell: Cell) -> None:
     between=_not_here("google", "codeExecution"),
 )
 async def hosted_google(cell: Cell) -> None:
-    await cell.ask("[[text]]", own={"tools": [{"codeExecution": {}}]})
+    await cell.ask("[[text]]", own=cell.own({"google": {"tools": [{"codeExecution": {}}]}}))
     assert cell.seen.hosted_tools == ["codeExecution"]
 
 
 @feature(
     GROUP,
     "web search",
-    clients=("responses", "anthropic", "google"),
     to={"chat": refused("web_search")},
 )
 async def web_search(cell: Cell) -> None:
     own: dict[str, dict[str, Any]] = {
+        "chat": {"web_search_options": {}},
         "responses": {"tools": [{"type": "web_search"}]},
         "anthropic": {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
         "google": {"tools": [{"googleSearch": {}}]},
     }
-    await cell.ask("[[text]]", own=own[cell.client.name])
+    await cell.ask("[[text]]", own=cell.own(own))
     expected = "googleSearch" if cell.provider.name == "google" else "web_search"
     assert cell.seen.hosted_tools == [expected]
 
@@ -90,11 +85,10 @@ async def web_search(cell: Cell) -> None:
     clients=("google",),
     between={
         **_not_here("google", "cachedContent"),
-        ("google", "google"): lossy(note="passed on: it is the provider's"),
     },
 )
 async def cached_content(cell: Cell) -> None:
-    await cell.ask("[[text]]", own={"cachedContent": "cachedContents/1"})
+    await cell.ask("[[text]]", own=cell.own({"google": {"cachedContent": "cachedContents/1"}}))
 
 
 @feature(
@@ -105,7 +99,7 @@ async def cached_content(cell: Cell) -> None:
 )
 async def safety_settings(cell: Cell) -> None:
     setting = {"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}
-    await cell.ask("[[text]]", own={"safetySettings": [setting]})
+    await cell.ask("[[text]]", own=cell.own({"google": {"safetySettings": [setting]}}))
 
 
 @feature(
@@ -116,11 +110,11 @@ async def safety_settings(cell: Cell) -> None:
 )
 async def cache_marks(cell: Cell) -> None:
     block = {"type": "text", "text": "Long.", "cache_control": {"type": "ephemeral"}}
-    await cell.ask("[[text]]", own={"system": [block]})
+    await cell.ask("[[text]]", own=cell.own({"anthropic": {"system": [block]}}))
     assert cell.seen.system == ["Long."]
     assert cell.seen.cache_marks == (["Long."] if cell.native else [])
 
 
 @feature(GROUP, "store", clients=("chat", "responses"))
 async def store(cell: Cell) -> None:
-    await cell.ask("[[text]]", own={"store": True})
+    await cell.ask("[[text]]", own=cell.own({"chat": {"store": True}, "responses": {"store": True}}))

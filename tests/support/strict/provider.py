@@ -78,9 +78,10 @@ class StrictProvider(ABC):
 
     async def start(self) -> None:
         """Listen on a free port of the loopback interface."""
-        self._runner = web.ServerRunner(web.Server(self._handle, access_log=None))
+        server = web.Server(self._handle, access_log=None)
+        self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, shutdown_timeout=0.1)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         self.url: str = site.name
 

@@ -43,7 +43,13 @@ def test_image_url(url: str, media: Media) -> None:
     assert from_url(url, "image", "messages[0]") == media
 
 
-@pytest.mark.parametrize("url", ["", "file:///etc/passwd", "gs://b/o", "ftp://x", "data:image/png"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "file:///etc/passwd", "gs://b/o", "ftp://x", "data:image/png"),
+        *("data:image/png;base64,%ff", "data:image/png;base64,ü"),
+    ],
+)
 def test_url_that_nobody_would_fetch_is_refused_with_its_place(url: str) -> None:
     with pytest.raises(InvalidRequest, match=r"messages\[0\]"):
         from_url(url, "image", "messages[0]")
@@ -112,3 +118,7 @@ def test_openais_words_for_sounds() -> None:
         None,
         None,
     ]
+
+
+def test_name_that_is_no_url_suggests_no_type() -> None:
+    assert type_by_name("http://[x/a.png", "image/jpeg") == "image/jpeg"

@@ -31,9 +31,19 @@ ENDED = [
     ("openai", "", "chat/comments.sse", True, None, None),
     ("openai", "", "chat/without_done.sse", True, None, CHAT_USAGE),
     ("openai", "", "chat/error.sse", False, "The server had an error", None),
+    ("openai", "", "chat/parallel_tools.sse", True, None, Usage(61, 48, 0, None, 0)),
+    ("openai", "", "chat/interleaved_tools.sse", True, None, None),
+    ("openai", "", "chat/same_index.sse", True, None, Usage(20, 9)),
+    ("openai", "", "chat/legacy_function.sse", True, None, None),
+    ("openai", "", "chat/reasoning.sse", True, None, Usage(12, 30, 8, None, 25)),
+    ("openai", "", "chat/imitator.sse", True, None, Usage(5, 4)),
+    ("openai", "", "chat/candidates.sse", True, None, None),
+    ("openai", "", "chat/refused.sse", True, None, None),
     ("responses", "", "responses/text.sse", True, None, RESPONSES_USAGE),
     ("responses", "", "responses/without_names.sse", True, None, RESPONSES_USAGE),
     ("responses", "", "responses/incomplete.sse", True, None, RESPONSES_USAGE),
+    ("responses", "", "responses/reasoning_and_tools.sse", True, None, Usage(37, 61, 5, 2, 40)),
+    ("responses", "", "responses/unannounced.sse", True, None, Usage(37, 61, 5, 2, 40)),
     (
         "responses",
         "",
@@ -47,8 +57,14 @@ ENDED = [
     ("anthropic", "", "anthropic/thinking_and_tools.sse", True, None, Usage(34, 89, 8, 0, 9)),
     ("anthropic", "", "anthropic/without_stop.sse", True, None, Usage(35, 15, 7, 3, None)),
     ("anthropic", "", "anthropic/error.sse", False, "Overloaded", Usage(35, 1, 7, 3, None)),
+    ("anthropic", "", "anthropic/parallel_tools.sse", True, None, Usage(40, 61, 0, 0, None)),
+    ("anthropic", "", "anthropic/web_search.sse", True, None, Usage(912, 40, None, None, None)),
+    ("anthropic", "", "anthropic/refused.sse", True, None, Usage(9, 8, None, None, None)),
     ("google", "sse", "google/text.sse", True, None, GOOGLE_USAGE),
     ("google", "sse", "google/blocked.sse", True, None, BLOCKED_USAGE),
+    ("google", "sse", "google/thinking_and_tools.sse", True, None, Usage(57, 76, None, None, 31)),
+    ("google", "sse", "google/grounded.sse", True, None, Usage(11, 9)),
+    ("google", "sse", "google/candidates.sse", True, None, Usage(6, 4)),
     ("google", "sse", "google/error.sse", False, "The model is overloaded.", Usage(8, 3)),
     ("google", "array", "google/text.array.json", True, None, GOOGLE_USAGE),
     ("google", "array", "google/blocked.array.json", True, None, BLOCKED_USAGE),
@@ -56,6 +72,19 @@ ENDED = [
 ]
 STREAMS = [pytest.param(one[0], one[1], one[2], id=one[2]) for one in ENDED]
 LF_AND_CRLF = pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
+
+
+# What is added to an answer that had come to its end, and whose marker was forgotten.
+END_MARKERS = {
+    "openai": b"data: [DONE]\n\n",
+    "anthropic": b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+}
+WITHOUT_MARKER = {"chat/without_done.sse", "anthropic/without_stop.sse"}
+
+
+def completed(protocol: str, name: str, stream: bytes) -> bytes:
+    """The stream as its client gets it."""
+    return stream + END_MARKERS[protocol] if name in WITHOUT_MARKER else stream
 
 
 def read(name: str, end: bytes = b"\n") -> bytes:
@@ -89,7 +118,8 @@ def test_stream_passes_byte_for_byte_and_its_end_and_usage_are_seen(
         stream, lambda chunks: follow(make_transform(protocol, framing), chunks)
     )
 
-    assert seen == Followed(stream, True, complete, failed, usage)
+    expected = completed(protocol, name, stream)
+    assert seen == Followed(expected, True, complete, failed, usage)
 
 
 @pytest.mark.parametrize(("protocol", "framing", "name"), STREAMS)
@@ -101,7 +131,8 @@ def test_stream_with_crlf_passes_byte_for_byte_too(
 
     for chunks in ([stream], [stream[i : i + 1] for i in range(len(stream))]):
         seen = follow(make_transform(protocol, framing), chunks)
-        assert seen == Followed(stream, True, expected.complete, expected.failed, expected.usage)
+        sent = completed(protocol, name, stream)
+        assert seen == Followed(sent, True, expected.complete, expected.failed, expected.usage)
 
 
 def parts(framing: str, sent: bytes) -> list[Any]:
@@ -159,7 +190,8 @@ def test_cut_stream_is_told_from_a_complete_one(
         over = seen.complete or seen.failed is not None
         if over:
             # A last event without its blank line is passed on if it is whole in itself.
-            ended = seen.sent if framing == "array" else seen.sent.rstrip(b"\r\n") + b"\n\n"
+            sent = seen.sent.removesuffix(END_MARKERS.get(protocol) or b"none")
+            ended = sent if framing == "array" else sent.rstrip(b"\r\n") + b"\n\n"
             got = parts(framing, ended)
             assert got == whole[: len(got)]
             assert not any(is_error(part) for part in got) or seen.failed is not None
@@ -217,7 +249,7 @@ def test_half_an_event_after_the_end_of_the_answer_is_not_sent(
     seen = follow(make_transform(protocol), [stream[: last + 5]])
 
     assert seen.complete
-    assert seen.sent == stream[:last]
+    assert seen.sent == stream[:last] + END_MARKERS[protocol]
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
@@ -347,17 +379,14 @@ def test_chat_newest_usage_counts_where_every_chunk_has_one(make_transform: Make
 @pytest.mark.parametrize(
     "chunk",
     [
-        b"data: not json\n\n",
         b"data: [1]\n\n",
         b'data: {"choices":5,"usage":"x"}\n\n',
         b'data: {"usage":{"prompt_tokens":"many"},"error":{"message":[]}}\n\n',
         b'data: {"error":{"message":"\xff"}}\n\n',
-        b'data: {"error":' + b"[" * 5000 + b"\n\n",
         b'data: {"type":"response.completed","response":7}\n\n',
         b'event: response.completed\ndata: {"type":"\xff"}\n\n',
         b'event: message_start\ndata: {"message":[],"delta":{"stop_reason":1}}\n\n',
         b'event: message_start\ndata: {"message":{"usage":{"input_tokens":"\xff"}}}\n\n',
-        b"event: error\ndata: [\n\n",
         b'data: {"usageMetadata":{"promptTokenCount":1.5},"error":{"message":"\xff"}}\n\n',
         b'data: {"usageMetadata":{"promptTokenCount":"\xff"},"candidates":{}}\n\n',
     ],
@@ -374,6 +403,31 @@ def test_what_cannot_be_understood_passes_all_the_same(
     assert transform.feed(chunk) == chunk
     assert transform.usage is None
     transform.finish()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"data: not json\n\n",
+        b'data: {"choices":[{"del\n\n',
+        b'data: {"error":' + b"[" * 5000 + b"\n\n",
+        b"event: error\ndata: [\n\n",
+    ],
+)
+@pytest.mark.parametrize(
+    ("protocol", "framing"),
+    [("openai", ""), ("responses", ""), ("anthropic", ""), ("google", "sse")],
+)
+def test_an_event_that_is_no_json_is_left_out_and_nothing_else(
+    make_transform: MakeTransform, protocol: str, framing: str, broken: bytes
+) -> None:
+    before, after = b': hi\r\n\r\ndata: {"a": 1}\n\n', b'data:{"b":"\\u00e4"}\n\n: x\n\n'
+    transform = make_transform(protocol, framing)
+
+    assert transform.feed(broken) == b""
+    assert not transform.started
+    assert transform.feed(before + broken + after) == before + after
+    assert transform.feed(after) == after
 
 
 def test_responses_event_that_only_quotes_a_last_event_does_not_end_the_answer(

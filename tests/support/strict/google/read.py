@@ -111,7 +111,7 @@ def _blocks(parts: list[shapes.Part], where: str, signer: Signer) -> Iterator[Se
     for number, part in enumerate(parts):
         place = f"{where}.parts[{number}]"
         signed = _signature(part, place, signer)
-        if signed is not None:
+        if signed:
             yield SeenThought(signed)
         if given(part.thought):
             continue

@@ -137,6 +137,8 @@ def _check_declaration(declaration: shapes.FunctionDeclaration, where: str) -> N
         raise Refused(f"{where}: only one of parameters and parameters_json_schema can be set")
     if given(schema.type) not in ("OBJECT", "object"):
         raise Refused(f"{where}.parameters.type: functions take an OBJECT")
+    if not given(schema.properties):
+        raise Refused(f"{where}.parameters.properties: should be non-empty for OBJECT type")
     check_schema(schema, f"{where}.parameters")
 
 
@@ -145,8 +147,6 @@ def check_schema(schema: shapes.Schema, where: str) -> None:
     kind = str(given(schema.type) or "").upper()
     properties = given(schema.properties)
     place = f"GenerateContentRequest.{where}"
-    if kind == "OBJECT" and not properties:
-        raise Refused(f"{place}.properties: should be non-empty for OBJECT type")
     if kind == "ARRAY" and given(schema.items) is None:
         raise Refused(f"{place}.items: missing field.")
     if not kind and not given(schema.anyOf):

@@ -52,7 +52,8 @@ def _parts(
     or, on newer models, on the last text.
     """
     told: list[tuple[str, Part]] = []
-    signature = signer.sign("thought", step.thinking) if step.thinking else None
+    newest = seen.model.startswith("gemini-3")
+    signature = signer.sign("thought", step.thinking) if step.thinking or newest else None
     for part in spoken(step, seen):
         match part:
             case Think(text=text) if seen.thoughts_shown:
@@ -61,13 +62,13 @@ def _parts(
                 told.append(("text", {"text": f"{text}{index}" if index else text}))
             case SpokenCall(arguments=dict(arguments)):
                 call: Part = {"name": part.name, "args": arguments}
-                if seen.model.startswith("gemini-3"):
+                if newest:
                     call["id"] = new_id("fc-")
                 told.append(("call", {"functionCall": call}))
     first = next((one for kind, one in told if kind == "call"), None)
     if signature and first is not None:
         first["thoughtSignature"] = signature
-    elif signature and told and seen.model.startswith("gemini-3"):
+    elif signature and told and newest:
         told[-1][1]["thoughtSignature"] = signature
     return told
 

@@ -93,7 +93,7 @@ def _check_settings(wire: shapes.Request) -> None:
             "'stream_options' is only allowed when 'stream' is set", param="stream_options"
         )
     if given(wire.conversation) is not None or given(wire.prompt) is not None:
-        raise Refused("Conversation with id 'conv_1' not found.", kind="not_found")
+        raise Refused("Conversation with id 'conv_1' not found.", kind="invalid")
 
 
 # -- tools ------------------------------------------------------------------------------------

@@ -26,8 +26,12 @@ Body = dict[str, Any]
 def request(body: Body, *, count: bool = False) -> Request:
     """A client's request as the codec reads it, the required members filled in."""
     whole = {"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]}
-    encoded = json.dumps(whole | body, ensure_ascii=False).encode()
-    return CODEC.read(COUNT if count else GENERATE, None, "", encoded)
+    return raw_request(json.dumps(whole | body, ensure_ascii=False).encode(), count=count)
+
+
+def raw_request(body: bytes, *, count: bool = False) -> Request:
+    """The same, of a body as it is."""
+    return CODEC.read(COUNT if count else GENERATE, None, "", body)
 
 
 def decoded(**body: Any) -> ir.Request:

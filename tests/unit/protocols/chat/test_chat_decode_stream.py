@@ -1,0 +1,669 @@
+"""What a chat server's stream means. Every transcript runs at every split."""
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bitrouter import ir
+from bitrouter.sse import SSEEvent
+from tests.support.neutral import answer_of, arguments, check_well_formed
+from tests.support.splits import WIRE, same_at_every_split, transcripts
+from tests.unit.protocols.chat.chatwire import CHAT, chunk, events_of, read_stream
+
+TRANSCRIPTS = [path.name for path in transcripts("chat", ".sse")]
+
+
+def transcript(name: str) -> bytes:
+    return (WIRE / "chat" / name).read_bytes()
+
+
+def answer(*blocks: ir.Block, finish: ir.Finish, **more: Any) -> ir.Answer:
+    """An answer with one candidate."""
+    return ir.Answer([ir.Candidate([*blocks], finish)], **more)
+
+
+def call(call_id: str, name: str, arguments: str, **more: Any) -> ir.ToolCall:
+    return ir.ToolCall(call_id, name, arguments, **more)
+
+
+STOP = ir.Finish("stop", "stop")
+CALLS = ir.Finish("tool_calls", "tool_calls")
+EXPECTED = {
+    "text.sse": answer(
+        ir.Text('Zwölf "error" Boxkämpfer \u2028jagen 🥊\n\n'),
+        finish=STOP,
+        usage=ir.Usage(19, 10, 4, None, 3),
+        id="chatcmpl-1",
+        model="gpt-4o",
+    ),
+    "comments.sse": answer(ir.Text("Hi"), finish=STOP, id="chatcmpl-1", model="gpt-4o"),
+    "without_done.sse": answer(
+        ir.Text("Hi"),
+        finish=ir.Finish("length", "length"),
+        usage=ir.Usage(19, 10, 4, None, 3),
+        id="chatcmpl-1",
+        model="gpt-4o",
+    ),
+    "tools.sse": answer(
+        call("call_1", "look_up", '{"error":"data: [DONE]\\n\\n"}'),
+        finish=CALLS,
+        id="chatcmpl-1",
+        model="gpt-4o",
+    ),
+    "parallel_tools.sse": answer(
+        ir.Text("Both at once."),
+        call("call_1", "look_up", '{"city":"Z\\u00fcrich"}'),
+        call("call_2", "look_up", '{"city":"Bern"}'),
+        finish=CALLS,
+        usage=ir.Usage(61, 48, 0, None, 0),
+        id="chatcmpl-2",
+        model="gpt-4o",
+    ),
+    "interleaved_tools.sse": answer(
+        call("call_1", "add", '{"a":1}'),
+        call("call_2", "subtract", '{"b":2}'),
+        finish=CALLS,
+        id="chatcmpl-2",
+        model="gpt-4o",
+    ),
+    "same_index.sse": answer(
+        call("call_a", "look_up", '{"city":"Bern"}', signature=ir.Signature("g", "c2lnbmF0dXJl")),
+        call("call_b", "look_up", '{"city":"Chur"}'),
+        finish=ir.Finish("tool_calls", "stop"),
+        usage=ir.Usage(20, 9),
+        id="g-1",
+        model="gemini-3-pro",
+    ),
+    "reasoning.sse": answer(
+        ir.Reasoning("Two and two…"),
+        ir.Text("Four."),
+        finish=STOP,
+        usage=ir.Usage(12, 30, 8, None, 25),
+        id="7f3",
+        model="deepseek-reasoner",
+    ),
+    "imitator.sse": answer(
+        ir.Reasoning("Let me see."),
+        ir.Text("Yes."),
+        finish=STOP,
+        usage=ir.Usage(5, 4),
+        id="gen-1",
+        model="vendor/model",
+    ),
+    "candidates.sse": ir.Answer(
+        [
+            ir.Candidate([ir.Text("Heads!")], STOP),
+            ir.Candidate([ir.Text("Tails")], ir.Finish("length", "length"), 1),
+        ],
+        id="chatcmpl-2",
+        model="gpt-4o",
+    ),
+    "refused.sse": answer(
+        ir.Refusal("I cannot help."),
+        finish=ir.Finish("filtered", "stop"),
+        id="chatcmpl-2",
+        model="gpt-4o",
+    ),
+}
+FAILED = {
+    "error.sse": ir.Failure(500, "The server had an error"),
+}
+WITHOUT_ID = {"legacy_function.sse"}  # which gets one that is new every time
+
+
+def test_every_transcript_has_its_meaning() -> None:
+    assert {*EXPECTED, *FAILED, *WITHOUT_ID} == {*TRANSCRIPTS}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_stream_means_the_same_however_it_is_cut(name: str) -> None:
+    events = same_at_every_split(transcript(name), read_stream)
+
+    check_well_formed(events)
+    assert answer_of(events) == EXPECTED[name]
+
+
+@pytest.mark.parametrize("name", FAILED)
+def test_providers_error_is_the_last_event(name: str) -> None:
+    events = same_at_every_split(transcript(name), read_stream)
+
+    check_well_formed(events)
+    assert events[-1] == ir.Failed(FAILED[name])
+
+
+def test_legacy_call_is_a_call_with_an_id_of_its_own() -> None:
+    (candidate,) = answer_of(read_stream([transcript("legacy_function.sse")])).candidates
+
+    (block,) = candidate.blocks
+    assert isinstance(block, ir.ToolCall)
+    assert block == call(block.id, "look_up", '{"city":"Bern"}')
+    assert block.id.startswith("call_")
+    assert candidate.finish == ir.Finish("tool_calls", "function_call")
+
+
+@pytest.mark.parametrize("name", TRANSCRIPTS)
+def test_stream_with_crlf_means_the_same(name: str) -> None:
+    stream = transcript(name)
+
+    events = read_stream([stream.replace(b"\n", b"\r\n")])
+
+    if name not in WITHOUT_ID:
+        assert events == read_stream([stream])
+    check_well_formed(events)
+
+
+def place_of_the_last_reason(stream: bytes) -> int:
+    """Where the event begins with which, for the first time, every candidate has a reason."""
+    read = b""
+    for event in stream.split(b"\n\n"):
+        longer = read + event + b"\n\n"
+        if isinstance(read_stream([longer])[-1], ir.End):
+            break
+        read = longer
+    return len(read)
+
+
+@pytest.mark.parametrize("name", sorted({*TRANSCRIPTS} - {*FAILED}))
+def test_stream_cut_before_its_finish_reason_fails(name: str) -> None:
+    stream = transcript(name)
+    end = place_of_the_last_reason(stream)
+    assert b'"finish_reason":"' in stream[end:].split(b"\n\n")[0]
+
+    for place in range(end):
+        events = read_stream([stream[:place]])
+        assert isinstance(events[-1], ir.Failed), f"cut at {place}"
+        check_well_formed(events)
+
+
+@pytest.mark.parametrize("name", sorted({*TRANSCRIPTS} - {*FAILED}))
+def test_stream_cut_after_its_finish_reason_is_complete(name: str) -> None:
+    stream = transcript(name)
+    after = stream.index(b"\n\n", place_of_the_last_reason(stream)) + 2
+
+    for place in range(after, len(stream) + 1):
+        assert isinstance(read_stream([stream[:place]])[-1], ir.End), f"cut at {place}"
+
+
+def test_end_of_every_candidate_is_awaited() -> None:
+    events = events_of(
+        chunk({"content": "a"}, "stop"), chunk({"content": "b"}, index=1), done=False
+    )
+
+    assert isinstance(events[-1], ir.Failed)
+
+
+# -- when things are told ---------------------------------------------------------------------
+
+
+def decoded_one_by_one(*chunks: dict[str, Any] | str) -> list[list[ir.Event]]:
+    decoder = CHAT.stream_decoder()
+    texts = [one if isinstance(one, str) else json.dumps(one) for one in chunks]
+    return [decoder.decode(SSEEvent(b"", text.encode())) for text in texts]
+
+
+def piece(index: int | None, **more: Any) -> dict[str, Any]:
+    """A delta with a piece of a call."""
+    name, arguments = more.pop("name", None), more.pop("arguments", None)
+    function = {"name": name, "arguments": arguments}
+    given = {key: value for key, value in function.items() if value is not None}
+    at = {} if index is None else {"index": index}
+    return {"tool_calls": [{**at, **more, "function": given}]}
+
+
+def test_each_delta_is_told_on_its_own_event() -> None:
+    told = decoded_one_by_one(
+        chunk({"role": "assistant", "content": ""}),
+        chunk({"reasoning_content": "a"}),
+        chunk({"content": "b"}),
+        chunk(piece(0, id="1", name="f", arguments="")),
+        chunk(piece(0, arguments="{")),
+        chunk(piece(0, arguments="}")),
+        chunk({}, "tool_calls"),
+        "[DONE]",
+    )
+
+    assert told == [
+        [ir.Start("c1", "up-1")],
+        [ir.BlockStart(0, "reasoning"), ir.Delta(0, "a")],
+        [ir.BlockEnd(0), ir.BlockStart(1, "text"), ir.Delta(1, "b")],
+        [ir.BlockEnd(1), ir.BlockStart(2, "tool_call", id="1", name="f")],
+        [ir.Delta(2, "{")],
+        [ir.Delta(2, "}")],
+        [],
+        [ir.BlockEnd(2), ir.Finished(CALLS), ir.End()],
+    ]
+
+
+def test_second_call_is_told_as_it_comes_once_the_first_is_whole() -> None:
+    told = decoded_one_by_one(
+        chunk(piece(0, id="1", name="f", arguments='{"a"')),
+        chunk(piece(1, id="2", name="g", arguments='{"b"')),
+        chunk(piece(0, arguments=":1}")),
+        chunk(piece(1, arguments=":2}")),
+    )
+
+    assert told[1] == []
+    assert told[2] == [
+        ir.Delta(0, ":1}"),
+        ir.BlockEnd(0),
+        ir.BlockStart(1, "tool_call", id="2", name="g"),
+        ir.Delta(1, '{"b"'),
+    ]
+    assert told[3] == [ir.Delta(1, ":2}")]
+
+
+def test_call_waits_for_its_name() -> None:
+    told = decoded_one_by_one(
+        chunk(piece(0, id="1", arguments="{")),
+        chunk(piece(0, name="", arguments='"a":')),
+        chunk(piece(0, name="f", arguments="1}")),
+    )
+
+    assert told[1] == []
+    assert told[2] == [
+        ir.BlockStart(0, "tool_call", id="1", name="f"),
+        ir.Delta(0, "{"),
+        ir.Delta(0, '"a":'),
+        ir.Delta(0, "1}"),
+    ]
+
+
+def test_nothing_is_said_after_the_end() -> None:
+    told = decoded_one_by_one(chunk({}, "stop"), "[DONE]", chunk({"content": "x"}), "[DONE]")
+
+    assert told[2:] == [[], []]
+
+
+# -- calls, as servers that imitate the API write them ----------------------------------------
+
+
+def blocks_of(*deltas: dict[str, Any]) -> list[ir.Block]:
+    """The blocks of a complete stream of these deltas."""
+    events = events_of(*map(chunk, deltas), chunk({}, "stop"))
+    check_well_formed(events)
+    (candidate,) = answer_of(events).candidates
+    return candidate.blocks
+
+
+def test_repeated_id_and_name_are_the_same_call() -> None:
+    assert blocks_of(
+        piece(0, id="1", name="f", arguments='{"a":'),
+        piece(0, id="1", name="f", arguments="1"),
+        piece(0, id="1", name="f", arguments="}"),
+    ) == [call("1", "f", '{"a":1}')]
+
+
+def test_new_id_with_every_piece_is_the_same_call() -> None:
+    assert blocks_of(
+        piece(0, id="1", name="f", arguments=""),
+        piece(0, id="2", arguments="{}"),
+        piece(0, id="3", arguments=" "),
+    ) == [call("1", "f", "{} ")]
+
+
+def test_calls_without_index_are_told_apart_by_their_ids() -> None:
+    assert blocks_of(
+        piece(None, id="1", name="f", arguments='{"a":'),
+        piece(None, arguments="1}"),
+        piece(None, id="2", name="g", arguments="{}"),
+    ) == [call("1", "f", '{"a":1}'), call("2", "g", "{}")]
+
+
+def test_calls_without_index_and_id_are_told_apart_by_their_names() -> None:
+    first, second = blocks_of(
+        piece(None, name="f", arguments="{}"), piece(None, name="f", arguments='{"a":1}')
+    )
+
+    assert isinstance(first, ir.ToolCall)
+    assert isinstance(second, ir.ToolCall)
+    assert (first.arguments, second.arguments) == ("{}", '{"a":1}')
+    assert first.id != second.id
+
+
+def test_calls_without_arguments_have_an_empty_object_of_them() -> None:
+    assert blocks_of(
+        piece(0, id="1", name="f"), piece(1, id="2", name="g", arguments=""), {"content": ""}
+    ) == [call("1", "f", "{}"), call("2", "g", "{}")]
+
+
+def test_arguments_may_be_an_object() -> None:
+    assert blocks_of(piece(0, id="1", name="f", arguments={"b": 1, "a": [2]})) == [
+        call("1", "f", '{"b":1,"a":[2]}')
+    ]
+
+
+def test_several_calls_may_come_in_one_piece() -> None:
+    both = piece(0, id="1", name="f", arguments="{}")
+    both["tool_calls"] += piece(1, id="2", name="g", arguments="{}")["tool_calls"]
+
+    assert blocks_of(both) == [call("1", "f", "{}"), call("2", "g", "{}")]
+
+
+def test_free_text_call_is_one() -> None:
+    custom = {"index": 0, "id": "1", "type": "custom", "custom": {"name": "sh", "input": "l"}}
+    more = {"index": 0, "custom": {"input": "s"}}
+
+    assert blocks_of({"tool_calls": [custom]}, {"tool_calls": [more]}) == [
+        call("1", "sh", "ls", custom=True)
+    ]
+
+
+def test_signature_may_come_after_its_call_has_begun() -> None:
+    signed = {"extra_content": {"google": {"thought_signature": "c2ln"}}}
+
+    assert blocks_of(
+        piece(0, id="1", name="f", arguments="{"), piece(0, arguments="}", **signed)
+    ) == [call("1", "f", "{}", signature=ir.Signature("g", "c2ln"))]
+
+
+def test_call_without_a_name_is_none() -> None:
+    assert blocks_of({"content": "x"}, piece(0, id="1", arguments="{}")) == [ir.Text("x")]
+
+
+def test_text_after_a_call_is_a_block_of_its_own() -> None:
+    assert blocks_of(
+        {"content": "a"}, piece(0, id="1", name="f", arguments="{}"), {"content": "b"}
+    ) == [ir.Text("a"), call("1", "f", "{}"), ir.Text("b")]
+
+
+def test_whole_message_in_a_chunk_is_an_answer_but_not_said_twice() -> None:
+    message = {"role": "assistant", "content": "all of it"}
+    whole = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+
+    alone = answer_of(events_of(whole)).candidates[0]
+    after = answer_of(events_of(chunk({"content": "all of "}), chunk({"content": "it"}), whole))
+
+    assert alone.blocks == [ir.Text("all of it")]
+    assert after.candidates[0].blocks == [ir.Text("all of it")]
+
+
+def test_empty_list_of_calls_and_empty_text_say_nothing() -> None:
+    assert blocks_of({"content": "a", "tool_calls": []}, {"content": "", "refusal": ""}) == [
+        ir.Text("a")
+    ]
+
+
+# -- text, logprobs, citations ----------------------------------------------------------------
+
+
+def test_parts_of_content_are_understood() -> None:
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+
+    assert blocks_of({"content": [thinking]}, {"content": [{"type": "text", "text": "a"}]}) == [
+        ir.Reasoning("hm"),
+        ir.Text("a"),
+    ]
+
+
+def test_logprobs_come_with_their_text() -> None:
+    logprobs = {"content": [{"token": "a", "logprob": -1.0, "bytes": [97], "top_logprobs": []}]}
+
+    told = decoded_one_by_one(chunk({"content": "a"}, logprobs=logprobs))
+
+    assert told[0][-1] == ir.Delta(0, "a", (ir.LogProb("a", -1.0, (97,)),))
+
+
+def test_citations_count_the_characters_of_their_block() -> None:
+    cited = {"url": "https://e.org", "title": "t", "start_index": 3, "end_index": 4}
+    annotations = [{"type": "url_citation", "url_citation": cited}]
+
+    assert blocks_of(
+        {"content": "ab"},
+        piece(0, id="1", name="f", arguments="{}"),
+        {"content": "cde"},
+        {"annotations": annotations},
+    )[-1] == ir.Text("cde", citations=(ir.Citation("https://e.org", "t", start=1, end=2),))
+
+
+def test_citation_without_a_text_is_passed_over() -> None:
+    annotations = [{"type": "url_citation", "url_citation": {"url": "https://e.org"}}]
+
+    assert blocks_of({"annotations": annotations}) == []
+
+
+# -- the end ----------------------------------------------------------------------------------
+
+
+def test_content_after_a_finish_reason_is_not_lost() -> None:
+    events = events_of(
+        chunk({"content": "a"}, "stop"), chunk({"content": "b"}, "stop"), chunk({}, "length")
+    )
+
+    assert answer_of(events) == answer(
+        ir.Text("ab"), finish=ir.Finish("length", "length"), id="c1", model="up-1"
+    )
+
+
+def test_calls_that_end_with_stop_end_with_calls() -> None:
+    events = events_of(
+        chunk(piece(0, id="1", name="f", arguments="{}")), chunk({}), chunk({}, "stop")
+    )
+
+    assert answer_of(events).candidates[0].finish == ir.Finish("tool_calls", "stop")
+
+
+def test_marker_ends_an_answer_that_gave_no_reason() -> None:
+    (candidate,) = answer_of(events_of(chunk({"content": "a"}))).candidates
+
+    assert candidate.finish == ir.Finish("stop")
+
+
+def test_marker_without_an_answer_is_a_failure() -> None:
+    events = events_of()
+
+    assert isinstance(events[0], ir.Failed)
+    assert len(events) == 1
+
+
+def test_last_usage_counts() -> None:
+    usage = {"prompt_tokens": 5, "completion_tokens": 1}
+    events = events_of(
+        chunk({"content": "a"}, usage=usage),
+        chunk({"content": "b"}, "stop", usage=usage | {"completion_tokens": 2}),
+        {"choices": [], "usage": None},
+        {"choices": [], "usage": {"completion_tokens": "lots"}},
+    )
+
+    assert events[-1] == ir.End(ir.Usage(5, 2))
+
+
+def test_usage_is_known_while_the_stream_runs() -> None:
+    decoder = CHAT.stream_decoder()
+    usage = {"prompt_tokens": 5, "completion_tokens": 1}
+
+    decoder.decode(SSEEvent(b"", json.dumps(chunk({"content": "a"}, usage=usage)).encode()))
+
+    assert decoder.usage == ir.Usage(5, 1)
+
+
+# -- errors and oddities ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("event", "failure"),
+    [
+        (
+            {"error": {"message": "busy", "type": "rate_limit_error", "code": "slow_down"}},
+            ir.Failure(429, "busy", "slow_down"),
+        ),
+        (
+            {"error": {"message": "busy", "code": 503}, "choices": [{"delta": {"content": ""}}]},
+            ir.Failure(503, "busy"),
+        ),
+        ({"error": "broken", "choices": []}, ir.Failure(502, "broken")),
+        (
+            {"error": {"message": "too long", "code": "context_length_exceeded"}},
+            ir.Failure(400, "too long", "context_length_exceeded"),
+        ),
+        ({"object": "error", "message": "broken", "code": 400}, ir.Failure(400, "broken")),
+        (
+            {"error": {"code": "x"}},
+            ir.Failure(502, "the upstream reported an error in its stream", "x"),
+        ),
+        ({"error": True}, ir.Failure(502, "the upstream reported an error in its stream")),
+    ],
+)
+def test_error_in_the_stream_is_a_failure(event: dict[str, Any], failure: ir.Failure) -> None:
+    assert events_of(event, chunk({"content": "x"})) == [ir.Failed(failure)]
+    events = events_of(chunk({"content": "x"}), event)
+    check_well_formed(events)
+    assert events[-1] == ir.Failed(failure)
+
+
+def test_event_that_is_named_an_error_is_one() -> None:
+    decoder = CHAT.stream_decoder()
+
+    events = decoder.decode(SSEEvent(b"error", b'{"message":"broken"}'))
+
+    assert events == [ir.Failed(ir.Failure(502, "broken"))]
+
+
+@pytest.mark.parametrize("error", [None, "", {}, False, []])
+def test_empty_error_is_none(error: object) -> None:
+    events = events_of(chunk({"content": "x"}, "stop", error=error))
+
+    assert isinstance(events[-1], ir.End)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "ping",
+        "null",
+        "5",
+        '"text"',
+        "[]",
+        "{}",
+        '{"choices":null}',
+        '{"choices":[]}',
+        '{"choices":[{}]}',
+        '{"choices":[{"delta":null}]}',
+        '{"choices":[{"index":null,"delta":{"content":null,"tool_calls":null}}]}',
+        '{"choices":[{"delta":5}]}',
+        '{"choices":[{"delta":{"tool_calls":[5]}}]}',
+        '{"choices":"many"}',
+        '{"id":5,"choices":[{"delta":{"role":7,"content":5,"reasoning":[],"annotations":{}}}]}',
+        '{"prompt_filter_results":[{"prompt_index":0}],"choices":[]}',
+        '{"unknown":{"deeply":[1]}}',
+    ],
+)
+def test_what_cannot_be_understood_is_passed_over(odd: str) -> None:
+    events = events_of(odd, chunk({"content": "a"}), odd, chunk({"content": "b"}, "stop"), odd)
+
+    check_well_formed(events)
+    (candidate,) = answer_of(events).candidates
+    assert candidate.blocks == [ir.Text("ab")]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"choices":[{"delta"',
+        b'{"choices":[{"delta":{"content":"\xff"}}]}',
+        b'{"choices":' + b"[" * 5000,
+    ],
+)
+def test_garbled_event_is_passed_over_when_the_rest_is_sound(data: bytes) -> None:
+    garbled = b"data: %b\n\n" % data
+    stream = transcript("text.sse")
+    place = stream.index(b"\n\n") + 2
+
+    inside = read_stream([stream[:place], garbled, stream[place:]])
+    last = read_stream([stream[:place], garbled])
+
+    assert inside == read_stream([stream])
+    assert last[-1] == ir.Failed(
+        ir.Failure(502, "the upstream closed the stream before the answer was complete")
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (rb"a\ud83d", "a\ufffd"),
+        (rb"\ude00b", "\ufffdb"),
+        (rb"\ud83d\ud83d\ude00", "\ufffd😀"),
+        (rb"\\ud83d\ud83d", "\\ud83d\ufffd"),
+        (rb"\u00fc\n\ud83d", "ü\n\ufffd"),
+    ],
+)
+def test_half_a_character_costs_no_more_than_itself(written: bytes, read: str) -> None:
+    decoder = CHAT.stream_decoder()
+
+    told = decoder.decode(SSEEvent(b"", b'{"choices":[{"delta":{"content":"%b"}}]}' % written))
+
+    assert told[-1] == ir.Delta(0, read)
+
+
+@pytest.mark.parametrize("marker", [b"[DONE]", b" [DONE]", b"[DONE] "])
+def test_marker_may_have_white_space_around_it(marker: bytes) -> None:
+    decoder = CHAT.stream_decoder()
+    decoder.decode(SSEEvent(b"", json.dumps(chunk({"content": "a"})).encode()))
+
+    assert isinstance(decoder.decode(SSEEvent(b"", marker))[-1], ir.End)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(-1e9, 1e9) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+PIECES = st.builds(
+    piece,
+    st.none() | st.integers(0, 2),
+    id=st.sampled_from(["", "1", "2"]),
+    name=st.sampled_from([None, "", "f", "g"]),
+    arguments=st.sampled_from([None, "", "{", "}", "{}", '"a":', "1"]),
+)
+DELTAS = (
+    PIECES
+    | st.dictionaries(st.sampled_from(["content", "reasoning", "refusal"]), st.text(max_size=3))
+    | st.dictionaries(
+        st.sampled_from(["content", "tool_calls", "function_call", "annotations"]), ANYTHING
+    )
+)
+CHUNKS = st.builds(
+    chunk,
+    DELTAS,
+    st.none() | st.sampled_from(["stop", "tool_calls"]) | ANYTHING,
+    index=st.integers(0, 2),
+    usage=ANYTHING,
+)
+
+
+@given(st.lists(CHUNKS, max_size=8), st.booleans())
+def test_whatever_a_server_sends_is_well_formed(chunks: list[dict[str, Any]], done: bool) -> None:
+    check_well_formed(events_of(*chunks, done=done))
+
+
+@st.composite
+def mixed_calls(draw: st.DrawFn) -> tuple[list[str], list[dict[str, Any]]]:
+    """Arguments of some calls, and deltas that tell them, the pieces of all calls mixed."""
+    wanted = draw(st.lists(arguments(), min_size=1, max_size=3))
+    lanes = []
+    for index, text in enumerate(wanted):
+        cuts = sorted(draw(st.sets(st.integers(1, len(text)), max_size=4)) | {0, len(text)})
+        pieces = [piece(index, arguments=text[a:b]) for a, b in itertools.pairwise(cuts)]
+        lanes.append([piece(index, id=f"call_{index}", name=f"f{index}", arguments=""), *pieces])
+    deltas = [lane.pop(0) for lane in lanes] if draw(st.booleans()) else [lanes[0].pop(0)]
+    while any(lanes):
+        begun = [place for place, rest in enumerate(lanes) if rest]
+        deltas.append(lanes[draw(st.sampled_from(begun))].pop(0))
+    return wanted, deltas
+
+
+@given(mixed_calls())
+def test_pieces_of_calls_may_be_mixed_in_any_way(
+    mixed: tuple[list[str], list[dict[str, Any]]],
+) -> None:
+    wanted, deltas = mixed
+
+    told = blocks_of(*deltas)
+
+    assert {block.id: block.arguments for block in told if isinstance(block, ir.ToolCall)} == {
+        f"call_{index}": text for index, text in enumerate(wanted)
+    }

@@ -1,0 +1,658 @@
+"""A provider's stream in the neutral form: as OpenAI writes it, and as others do."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitrouter import ir
+from bitrouter.sse import SSEEvent
+from tests.support.neutral import answer_of, check_well_formed
+from tests.support.splits import WIRE, same_at_every_split, transcripts
+from tests.unit.protocols.responses.responseswire import (
+    RESPONSES,
+    completed,
+    created,
+    events_of,
+    function_call,
+    message,
+    output_text,
+    read_stream,
+    reasoning,
+    text_delta,
+    told,
+)
+
+TEXT = 'Zwölf "error"\u2028 "response.completed" 🥊'
+CALL_1 = ir.ToolCall("call_1", "get_weather", '{"city":"Köln"}')
+CALL_2 = ir.ToolCall("call_2", "get_weather", '{"city":"Bonn"}')
+COMPLETE = [
+    path for path in transcripts("responses", ".sse") if path.stem not in ("error", "failed")
+]
+
+
+def blocks_of(*events: dict[str, Any]) -> list[ir.Block]:
+    """The blocks that a stream of these events tells, which must be well formed."""
+    read = events_of(*events)
+    check_well_formed(read)
+    return answer_of(read).candidates[0].blocks
+
+
+def finish_of(*events: dict[str, Any]) -> ir.Finish:
+    """Why a stream of these events ends."""
+    return answer_of(events_of(*events)).candidates[0].finish
+
+
+def failure_of(*events: dict[str, Any]) -> ir.Failure:
+    """How a stream of these events fails."""
+    last = events_of(*events)[-1]
+    assert isinstance(last, ir.Failed)
+    return last.failure
+
+
+# -- transcripts ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", transcripts("responses", ".sse"), ids=lambda path: path.name)
+def test_events_are_well_formed_wherever_the_network_cuts(path: Any) -> None:
+    check_well_formed(same_at_every_split(path.read_bytes(), read_stream))
+
+
+@pytest.mark.parametrize("path", COMPLETE, ids=lambda path: path.name)
+def test_stream_that_is_cut_fails_and_never_ends(path: Any) -> None:
+    transcript = path.read_bytes()
+    last_event = transcript.rstrip().rindex(b"\n\n")
+    for end in range(0, last_event, 7):
+        read = read_stream([transcript[:end]])
+        check_well_formed(read)
+        assert isinstance(read[-1], ir.Failed)
+        assert read[-1].failure.status == 502
+
+
+@pytest.mark.parametrize("name", ["text.sse", "without_names.sse"])
+def test_text_is_told_piece_by_piece(name: str) -> None:
+    read = read_stream([(WIRE / "responses" / name).read_bytes()])
+
+    assert read == [
+        ir.Start("resp_1", "gpt-4o"),
+        ir.BlockStart(0, "text"),
+        ir.Delta(0, 'Zwölf "error"'),
+        ir.Delta(0, '\u2028 "response.completed" 🥊'),
+        ir.BlockEnd(0),
+        ir.Finished(ir.Finish("stop", raw="completed")),
+        ir.End(ir.Usage(37, 11, 5, None, 2)),
+    ]
+
+
+def test_reasoning_text_and_calls_keep_their_order() -> None:
+    read = read_stream([(WIRE / "responses" / "reasoning_and_tools.sse").read_bytes()])
+
+    answer = answer_of(read)
+    assert answer.usage == ir.Usage(37, 61, 5, 2, 40)
+    assert answer.candidates[0].finish == ir.Finish("tool_calls", raw="completed")
+    assert answer.candidates[0].blocks == [
+        ir.Reasoning(
+            "**Wetter** prüfen\n\nZwei Orte.", ir.Signature("o", "gAAAAABo_ENC==", "rs_1")
+        ),
+        ir.Text("Ich sehe nach 🌦"),
+        CALL_1,
+        CALL_2,
+        ir.ToolCall("call_3", "shell", "ls -l", custom=True),
+    ]
+
+
+def test_arguments_are_told_as_they_come() -> None:
+    read = read_stream([(WIRE / "responses" / "reasoning_and_tools.sse").read_bytes()])
+
+    start = next(event for event in read if isinstance(event, ir.BlockStart) and event.id)
+    deltas = [e.text for e in read if isinstance(e, ir.Delta) and e.index == start.index]
+    assert deltas == ['{"city":', '"Köln"}']
+
+
+def test_answer_is_rebuilt_from_items_where_the_final_output_is_empty() -> None:
+    read = read_stream([(WIRE / "responses" / "unannounced.sse").read_bytes()])
+
+    assert answer_of(read).candidates[0].blocks == [ir.Text("Ich sehe nach 🌦"), CALL_1, CALL_2]
+
+
+def test_incomplete_is_a_normal_end() -> None:
+    read = read_stream([(WIRE / "responses" / "incomplete.sse").read_bytes()])
+
+    assert read[-2:] == [
+        ir.Finished(ir.Finish("length", raw="max_output_tokens")),
+        ir.End(ir.Usage(37, 11, 5, None, 2)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "failure"),
+    [
+        (
+            "failed.sse",
+            ir.Failure(500, "The model failed to generate a response.", "server_error"),
+        ),
+        ("error.sse", ir.Failure(502, "Something went wrong", "ERR_SOMETHING")),
+    ],
+)
+def test_providers_own_error_is_its_words_and_its_class(name: str, failure: ir.Failure) -> None:
+    read = read_stream([(WIRE / "responses" / name).read_bytes()])
+
+    assert read[-1] == ir.Failed(failure)
+
+
+# -- what is told once ----------------------------------------------------------------------
+
+
+def test_what_came_in_pieces_is_not_told_again_when_it_is_there_whole() -> None:
+    blocks = blocks_of(
+        created(),
+        text_delta("Hi"),
+        told("output_text.done", content_index=0, text="Hi"),
+        told("content_part.done", content_index=0, part=output_text("Hi")),
+        told("output_item.done", item=message("Hi")),
+        completed(message("Hi")),
+    )
+
+    assert blocks == [ir.Text("Hi")]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [told("output_text.done", content_index=0, text="Hi")],
+        [told("output_item.done", item=message("Hi"))],
+        [completed(message("Hi"))],
+    ],
+    ids=["its end", "its item", "the answer"],
+)
+def test_text_without_pieces_is_told_by_whatever_has_it_whole(events: list[Any]) -> None:
+    assert blocks_of(created(), *events, completed(message("Hi"))) == [ir.Text("Hi")]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [told("refusal.delta", content_index=0, delta="No.")],
+        [told("refusal.done", content_index=0, refusal="No.")],
+        [told("output_item.done", item=message({"type": "refusal", "refusal": "No."}))],
+        [],
+    ],
+    ids=["pieces", "its end", "its item", "the answer"],
+)
+def test_refusal_is_told_once_and_filters_the_answer(events: list[Any]) -> None:
+    whole = completed(message({"type": "refusal", "refusal": "No."}))
+
+    assert blocks_of(created(), *events, whole) == [ir.Refusal("No.")]
+    assert finish_of(created(), *events, whole).reason == "filtered"
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [
+            told("output_item.added", item=function_call(arguments="")),
+            told("function_call_arguments.delta", item_id="fc_call_1", delta='{"a":1}'),
+            told("function_call_arguments.done", item_id="fc_call_1", arguments='{"a":1}'),
+            told("output_item.done", item=function_call()),
+        ],
+        [
+            told("output_item.added", item=function_call(arguments="")),
+            told("function_call_arguments.done", item_id="fc_call_1", arguments='{"a":1}'),
+        ],
+        [
+            told("output_item.added", item=function_call(arguments="")),
+            told("function_call_arguments.done", arguments={"a": 1}),
+        ],
+        [told("output_item.added", item=function_call())],
+        [told("output_item.done", item=function_call())],
+        [told("function_call_arguments.delta", delta='{"a":1}')],
+        [
+            told("function_call_arguments.delta", delta="{"),
+            told("output_item.done", item=function_call()),
+        ],
+        [told("output_item.done", item=function_call(arguments={"a": 1}))],
+        [],
+    ],
+    ids=[
+        *("as it should be", "only the end of the arguments", "an object at the end"),
+        *("all of it when it begins", "only the item", "not announced", "announced too late"),
+        *("an object", "only the answer"),
+    ],
+)
+def test_call_is_told_once_however_it_comes(events: list[Any]) -> None:
+    blocks = blocks_of(created(), *events, completed(function_call()))
+
+    assert blocks == [ir.ToolCall("call_1", "f", '{"a":1}')]
+
+
+def test_call_without_arguments_is_one_of_an_empty_object() -> None:
+    call = function_call(arguments="")
+    events = [told("output_item.added", item=call), told("output_item.done", item=call)]
+
+    assert blocks_of(created(), *events, completed()) == [ir.ToolCall("call_1", "f", "{}")]
+
+
+def test_free_text_tool_may_be_called_with_nothing() -> None:
+    call = {"type": "custom_tool_call", "call_id": "c", "name": "f", "input": ""}
+    events = [told("output_item.added", item=call), told("output_item.done", item=call)]
+
+    assert blocks_of(created(), *events, completed()) == [ir.ToolCall("c", "f", "", custom=True)]
+
+
+def test_identity_of_a_call_is_its_call_id() -> None:
+    call = function_call("call_A", id="fc_Z")
+
+    blocks = blocks_of(
+        created(),
+        told("output_item.added", item=call | {"arguments": ""}),
+        told("function_call_arguments.delta", item_id="fc_Z", delta="{}"),
+        completed(call | {"id": "fc_other", "arguments": "{}"}),
+    )
+
+    assert blocks == [ir.ToolCall("call_A", "f", "{}")]
+
+
+@pytest.mark.parametrize(("ids", "expected"), [({"id": "fc_1"}, "fc_1"), ({}, "call_")])
+def test_call_without_call_id_has_another(ids: dict[str, str], expected: str) -> None:
+    call = {"type": "function_call", "name": "f", "arguments": "{}", **ids}
+
+    (block,) = blocks_of(created(), told("output_item.done", item=call), completed())
+
+    assert isinstance(block, ir.ToolCall)
+    assert block.id.startswith(expected)
+
+
+def test_calls_that_overlap_are_told_one_after_the_other() -> None:
+    first, second = function_call("c1", name="a"), function_call("c2", name="b")
+    blocks = blocks_of(
+        created(),
+        told("output_item.added", 0, item=first | {"arguments": ""}),
+        told("output_item.added", 1, item=second | {"arguments": ""}),
+        told("function_call_arguments.delta", 1, item_id="fc_c2", delta='{"y":'),
+        told("function_call_arguments.delta", 0, item_id="fc_c1", delta='{"x":'),
+        text_delta("and", 2),
+        told("function_call_arguments.delta", 1, item_id="fc_c2", delta="2}"),
+        told("function_call_arguments.delta", 0, item_id="fc_c1", delta="1}"),
+        told("output_item.done", 0, item=first | {"arguments": '{"x":1}'}),
+        told("output_item.done", 1, item=second | {"arguments": '{"y":2}'}),
+        completed(),
+    )
+
+    assert blocks == [
+        ir.ToolCall("c1", "a", '{"x":1}'),
+        ir.ToolCall("c2", "b", '{"y":2}'),
+        ir.Text("and"),
+    ]
+
+
+def test_calls_that_never_end_are_told_at_the_end_of_the_answer() -> None:
+    blocks = blocks_of(
+        created(),
+        told("output_item.added", 0, item=function_call("c1", arguments="")),
+        told("output_item.added", 1, item=function_call("c2", arguments="")),
+        told("function_call_arguments.delta", 0, delta='{"x":1}'),
+        told("function_call_arguments.delta", 1, delta='{"y":2}'),
+        completed(),
+    )
+
+    assert blocks == [ir.ToolCall("c1", "f", '{"x":1}'), ir.ToolCall("c2", "f", '{"y":2}')]
+
+
+@pytest.mark.parametrize("place", ["output_index", "item_id"])
+def test_items_go_by_their_number_or_their_id(place: str) -> None:
+    def event(name: str, number: int, **members: Any) -> dict[str, Any]:
+        where = number if place == "output_index" else f"fc_{number}"
+        return {"type": f"response.{name}", place: where, **members}
+
+    blocks = blocks_of(
+        created(),
+        event("output_item.added", 0, item=function_call("c0", id="fc_0", arguments="")),
+        event("output_item.added", 1, item=function_call("c1", id="fc_1", arguments="")),
+        event("function_call_arguments.delta", 1, delta="[1]"),
+        event("function_call_arguments.delta", 0, delta="[0]"),
+        completed(),
+    )
+
+    assert blocks == [ir.ToolCall("c0", "f", "[0]"), ir.ToolCall("c1", "f", "[1]")]
+
+
+def test_server_that_numbers_all_items_alike_is_understood() -> None:
+    first, second = function_call("c1"), function_call("c2")
+    blocks = blocks_of(
+        created(),
+        told("output_item.done", item=reasoning("Hm", id="rs_1")),
+        told("output_item.added", item=first | {"arguments": ""}),
+        told("function_call_arguments.done", arguments='{"a":1}'),
+        told("output_item.done", item=first),
+        told("output_item.added", item=second | {"arguments": ""}),
+        told("function_call_arguments.delta", delta='{"a":1}'),
+        told("output_item.done", item=second),
+        completed(reasoning("Hm", id="rs_1"), first, second),
+    )
+
+    call = ir.ToolCall("c1", "f", '{"a":1}')
+    assert blocks == [ir.Reasoning("Hm"), call, ir.ToolCall("c2", "f", '{"a":1}')]
+
+
+def test_text_with_a_new_item_id_for_each_piece_is_one_text() -> None:
+    pieces = [text_delta(text, item_id=f"msg_{text}") for text in ("a", "b", "c")]
+
+    assert blocks_of(created(), *pieces, completed(message("abc", id="msg_z"))) == [ir.Text("abc")]
+
+
+def test_texts_of_two_messages_are_two_blocks() -> None:
+    blocks = blocks_of(created(), text_delta("a", 0), text_delta("b", 1), completed())
+
+    assert blocks == [ir.Text("a"), ir.Text("b")]
+
+
+def test_items_of_the_final_output_that_were_not_streamed_are_told() -> None:
+    blocks = blocks_of(
+        created(),
+        text_delta("Hi", 0, item_id="msg_1"),
+        completed(message("Hi"), function_call(), message("Bye", id="msg_2")),
+    )
+
+    assert blocks == [ir.Text("Hi"), ir.ToolCall("call_1", "f", '{"a":1}'), ir.Text("Bye")]
+
+
+# -- reasoning ------------------------------------------------------------------------------
+
+
+def test_parts_of_a_summary_are_paragraphs() -> None:
+    blocks = blocks_of(
+        created(),
+        told("reasoning_summary_text.delta", summary_index=0, delta="One"),
+        told("reasoning_summary_text.delta", summary_index=0, delta=" more"),
+        told("reasoning_summary_text.delta", summary_index=1, delta="Two"),
+        completed(),
+    )
+
+    assert blocks == [ir.Reasoning("One more\n\nTwo")]
+
+
+def test_thinking_itself_is_raw() -> None:
+    delta = told("reasoning_text.delta", content_index=0, delta="Hm")
+    item = reasoning(content=[{"type": "reasoning_text", "text": "Hm"}])
+
+    blocks = blocks_of(created(), delta, told("output_item.done", item=item), completed(item))
+
+    assert blocks == [ir.Reasoning("Hm", raw=True)]
+
+
+def test_signature_is_that_of_the_complete_item() -> None:
+    events = events_of(
+        created(),
+        told("output_item.added", item=reasoning(encrypted_content="part")),
+        told("reasoning_summary_text.delta", summary_index=0, delta="Hm"),
+        told("output_item.done", item=reasoning("Hm", encrypted_content="whole")),
+        completed(),
+    )
+
+    assert events[1:5] == [
+        ir.BlockStart(0, "reasoning"),
+        ir.Delta(0, "Hm"),
+        ir.Signed(0, ir.Signature("o", "whole", "rs_1")),
+        ir.BlockEnd(0),
+    ]
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_reasoning_without_text_carries_its_signature(streamed: bool) -> None:
+    item = reasoning(encrypted_content="enc")
+    events = [told("output_item.done", item=item)] if streamed else []
+
+    blocks = blocks_of(created(), *events, completed(item, message("Hi")))
+
+    assert blocks == [ir.Reasoning("", ir.Signature("o", "enc", "rs_1")), ir.Text("Hi")]
+
+
+def test_signature_that_comes_with_the_answer_alone_is_not_lost() -> None:
+    blocks = blocks_of(
+        created(),
+        told("reasoning_summary_text.delta", item_id="rs_1", summary_index=0, delta="Hm"),
+        completed(reasoning("Hm", encrypted_content="enc")),
+    )
+
+    said = [block for block in blocks if isinstance(block, ir.Reasoning)]
+    assert "".join(block.text for block in said) == "Hm"
+    assert said[-1].signature == ir.Signature("o", "enc", "rs_1")
+
+
+def test_two_reasoning_items_are_two_blocks() -> None:
+    blocks = blocks_of(
+        created(),
+        told("reasoning_summary_text.delta", 0, summary_index=0, delta="One"),
+        told("reasoning_summary_text.delta", 1, summary_index=0, delta="Two"),
+        completed(),
+    )
+
+    assert blocks == [ir.Reasoning("One"), ir.Reasoning("Two")]
+
+
+# -- what hangs on a text -------------------------------------------------------------------
+
+PAGE = {
+    "type": "url_citation",
+    "url": "https://example.org/",
+    "title": "Example",
+    "start_index": 0,
+    "end_index": 2,
+}
+CITED = ir.Text("Hi", citations=(ir.Citation("https://example.org/", "Example", None, 0, 2),))
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [text_delta("Hi"), told("output_text.annotation.added", content_index=0, annotation=PAGE)],
+        [text_delta("Hi")],
+        [],
+    ],
+    ids=["its event", "its item after the text", "its item"],
+)
+def test_web_page_is_cited_once(events: list[Any]) -> None:
+    item = message(output_text("Hi", annotations=[PAGE, {"type": "file_citation", "index": 1}]))
+    done = told("output_item.done", item=item)
+
+    assert blocks_of(created(), *events, done, completed(item)) == [CITED]
+
+
+def test_probabilities_are_those_of_the_piece() -> None:
+    one = {"token": "Hi", "logprob": -0.5, "bytes": [72, 105], "top_logprobs": []}
+
+    events = events_of(created(), text_delta("Hi", logprobs=[one]), completed())
+
+    assert events[2] == ir.Delta(0, "Hi", (ir.LogProb("Hi", -0.5, (72, 105)),))
+
+
+# -- how it ends ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("details", "reason"),
+    [
+        ({"reason": "max_output_tokens"}, "length"),
+        ({"reason": "content_filter"}, "filtered"),
+        ({"reason": "steered"}, "other"),
+        ({"reason": None}, "length"),
+        (None, "length"),
+    ],
+)
+def test_incomplete_says_why(details: dict[str, Any] | None, reason: str) -> None:
+    end = completed(message("Hi"), status="incomplete", incomplete_details=details)
+
+    assert finish_of(created(), end | {"type": "response.incomplete"}).reason == reason
+
+
+def test_cut_call_ends_for_its_length() -> None:
+    end = completed(function_call(), incomplete_details={"reason": "max_output_tokens"})
+
+    assert finish_of(created(), end | {"type": "response.incomplete"}).reason == "length"
+
+
+def test_nothing_follows_the_end() -> None:
+    events = events_of(created(), text_delta("Hi"), completed(), text_delta("more"), completed())
+
+    assert isinstance(events[-1], ir.End)
+    assert sum(isinstance(event, ir.Delta) for event in events) == 1
+
+
+def test_done_marker_says_nothing() -> None:
+    decoder = RESPONSES.stream_decoder()
+
+    assert decoder.decode(SSEEvent(b"", b"[DONE]")) == []
+    assert isinstance(decoder.finish()[-1], ir.Failed)
+
+
+def test_end_without_a_beginning_is_a_whole_answer() -> None:
+    events = events_of(completed(message("Hi"), id="resp_9", model="up-9"))
+
+    assert events[0] == ir.Start("resp_9", "up-9")
+    assert answer_of(events).candidates[0].blocks == [ir.Text("Hi")]
+
+
+@pytest.mark.parametrize(
+    ("event", "failure"),
+    [
+        (
+            {
+                "type": "response.failed",
+                "response": {"error": {"code": "rate_limit_exceeded", "message": "Slow"}},
+            },
+            ir.Failure(429, "Slow", "rate_limit_exceeded"),
+        ),
+        (
+            {"type": "error", "code": "server_error", "message": "Oops", "param": None},
+            ir.Failure(500, "Oops", "server_error"),
+        ),
+        (
+            {"type": "error", "error": {"type": "rate_limit_error", "message": "Slow"}},
+            ir.Failure(429, "Slow"),
+        ),
+        ({"error": {"message": "Oops", "code": 503}}, ir.Failure(503, "Oops")),
+        (
+            completed(error={"code": "server_error", "message": "Oops"}),
+            ir.Failure(500, "Oops", "server_error"),
+        ),
+    ],
+    ids=["failed", "flat error", "nested error", "no type", "completed with an error"],
+)
+def test_error_is_a_failure_of_its_class(event: dict[str, Any], failure: ir.Failure) -> None:
+    assert failure_of(created(), event) == failure
+    assert failure_of(event) == failure
+
+
+@pytest.mark.parametrize("event", [{"type": "error"}, {"type": "response.failed", "response": {}}])
+def test_error_without_words_is_a_failure_all_the_same(event: dict[str, Any]) -> None:
+    assert failure_of(created(), event).message
+
+
+def test_usage_of_a_failed_answer_is_known() -> None:
+    decoder = RESPONSES.stream_decoder()
+    failed = {
+        "type": "response.failed",
+        "response": {
+            "error": {"message": "Oops"},
+            "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
+        },
+    }
+
+    decoder.decode(SSEEvent(b"", json.dumps(failed).encode()))
+
+    assert decoder.usage == ir.Usage(3, 4)
+
+
+# -- what cannot be understood --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "response.web_search_call.searching", "output_index": 0, "item_id": "ws_1"},
+        {"type": "response.something.new", "delta": "x"},
+        {"type": "keepalive"},
+        {"type": 7},
+        text_delta(""),
+        text_delta(["list"]),  # type: ignore[arg-type]  # what a server must not send
+        told("output_item.added", item={"type": "web_search_call", "id": "ws_1"}),
+        told("output_item.added", item="what"),
+        told("output_item.done", item={"type": "function_call", "arguments": 7}),
+        told("output_item.done", item={"type": "function_call", "call_id": "c"}),
+        told("output_text.annotation.added", annotation={"type": "url_citation", "url": 1}),
+        [],
+        "text",
+        None,
+    ],
+)
+def test_what_is_not_understood_is_passed_over(event: Any) -> None:
+    assert blocks_of(created(), event, text_delta("Hi"), completed()) == [ir.Text("Hi")]
+
+
+def test_first_event_may_be_any() -> None:
+    assert blocks_of(text_delta("Hi"), completed()) == [ir.Text("Hi")]
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+_TYPES = st.sampled_from(
+    [
+        *("created", "in_progress", "completed", "incomplete", "failed"),
+        *("output_item.added", "output_item.done", "output_text.delta", "output_text.done"),
+        *("refusal.delta", "refusal.done", "reasoning_summary_text.delta", "reasoning_text.delta"),
+        *("function_call_arguments.delta", "function_call_arguments.done"),
+        *("custom_tool_call_input.delta", "output_text.annotation.added"),
+    ]
+)
+_ITEMS = st.fixed_dictionaries(
+    {"type": st.sampled_from(["message", "reasoning", "function_call", "custom_tool_call"])},
+    optional={
+        "id": st.sampled_from(["a", "b"]) | _JSON,
+        "call_id": st.sampled_from(["c", "d"]) | _JSON,
+        "name": st.just("f") | _JSON,
+        "arguments": st.just("{}") | _JSON,
+        "input": _JSON,
+        "content": st.just([output_text("Hi")]) | _JSON,
+        "summary": st.just([{"type": "summary_text", "text": "Hm"}]) | _JSON,
+        "encrypted_content": st.just("enc") | _JSON,
+    },
+)
+_EVENTS = st.fixed_dictionaries(
+    {"type": _TYPES.map(lambda name: f"response.{name}")},
+    optional={
+        "output_index": st.integers(0, 2) | _JSON,
+        "item_id": st.sampled_from(["a", "b"]) | _JSON,
+        "content_index": st.integers(0, 1) | _JSON,
+        "summary_index": st.integers(0, 1) | _JSON,
+        "delta": st.just("x") | _JSON,
+        "text": st.just("x") | _JSON,
+        "arguments": _JSON,
+        "item": _ITEMS | _JSON,
+        "annotation": st.just(PAGE) | _JSON,
+        "logprobs": _JSON,
+        "response": st.fixed_dictionaries(
+            {"output": st.lists(_ITEMS | _JSON, max_size=3)},
+            optional={"usage": _JSON, "error": _JSON, "id": _JSON, "status": _JSON},
+        )
+        | _JSON,
+    },
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(_EVENTS, max_size=12))
+def test_whatever_comes_the_events_are_well_formed(events: list[Any]) -> None:
+    check_well_formed(events_of(*events))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=60))
+def test_no_bytes_are_too_odd(data: bytes) -> None:
+    check_well_formed(RESPONSES.stream_decoder().decode(SSEEvent(b"x", data)), complete=False)
