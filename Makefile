@@ -50,6 +50,10 @@ bench: .venv/.test ## measure what the router adds
 bench-quick: .venv/.test ## the same in seconds, less exact
 	.venv/bin/python -m bench.run --quick $(ARGS)
 
+.PHONY: compatibility
+compatibility: .venv/.test ## write docs/compatibility.md from what the tests declare
+	.venv/bin/python -m tests.matrix.compatibility
+
 .PHONY: lock
 lock: .venv/.test ## renew the locks from pyproject.toml; ARGS=--upgrade takes newer releases
 	$(UV) pyproject.toml --extra local --group test --group lint --group lock -o $(LOCKS)/test.txt

@@ -51,10 +51,11 @@ class Response:
             raise ValueError(f"not HTTP/1.1: {status_line!r}")
         self.status = int(rest[:3])
         fields = dict(_field(line) for line in lines)
-        if fields.get(b"transfer-encoding") != b"chunked":
+        is_chunked = fields.get(b"transfer-encoding") == b"chunked"
+        if is_chunked == (b"content-length" in fields):
+            raise ValueError("the answer has to say its length or be chunked, and not both")
+        if not is_chunked:
             self._missing = int(fields[b"content-length"])
-        elif b"content-length" in fields:
-            raise ValueError("the answer is chunked and says a length too")
         return True
 
     def _read_chunks(self) -> None:

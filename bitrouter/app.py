@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
@@ -29,6 +30,7 @@ from bitrouter.metrics.store import MetricsStore
 from bitrouter.routing.breaker import Breakers
 from bitrouter.routing.state import DynamicRoute, RouteState, decode_dynamic, encode_dynamic
 from bitrouter.routing.strategy import Balancer
+from bitrouter.server.buffers import Buffers, buffer_limit
 from bitrouter.server.connection import Server
 from bitrouter.server.dispatch import Dispatcher
 from bitrouter.server.inference import Inference
@@ -134,11 +136,13 @@ class Router:
             find_target=self._targets.find,
             breakers=Breakers(lambda: self.services.routes.config.circuit_breaker),
             budget=RetryBudget(config.retry.budget_ratio),
+            buffers=Buffers(buffer_limit(config.limits)),
             means=Means(wall=_wall_clock, mint=_new_id, memory=Memory(time.monotonic)),
             save_dynamic=self._save_dynamic,
             load_config=self._read_config,
             adopt_config=self._adopt,
         )
+        services.upstream.resolver.allowed = _link_local_hosts(config)
         inference = Inference(services)
         if config.server.admin_listen is None:
             await self._listen(config.server.listen, Dispatcher(all_pages(services), inference))
@@ -150,7 +154,7 @@ class Router:
     async def _listen(self, listen: str, dispatcher: Dispatcher) -> None:
         # By the time that it is cleaned up, running requests have had the time of `drain`.
         runner = web.ServerRunner(
-            Server(dispatcher, self.config), handle_signals=False, shutdown_timeout=_CLOSE_S
+            Server(dispatcher, self.services), handle_signals=False, shutdown_timeout=_CLOSE_S
         )
         await runner.setup()
         self._runners.append(runner)
@@ -210,7 +214,9 @@ class Router:
         before = services.routes.current
         services.routes.apply_config(config)
         services.budget.ratio = config.retry.budget_ratio
+        services.buffers.limit = buffer_limit(config.limits)
         self._targets.forget(config.providers)
+        services.upstream.resolver.allowed = _link_local_hosts(config)
         services.forget_unrouted(before)
         log.set_up(config.server.log.level, config.server.log.format)
 
@@ -269,6 +275,12 @@ def with_availability(config: Config) -> Config:
         for name, provider in config.providers.items()
     }
     return msgspec.structs.replace(config, providers=providers)
+
+
+def _link_local_hosts(config: Config) -> frozenset[str]:
+    """The hosts that may have link-local addresses, because the configuration says so."""
+    allowed = (one.api_base for one in config.providers.values() if one.allow_link_local)
+    return frozenset((urlsplit(url).hostname or "").lower() for url in allowed)
 
 
 def _new_id(prefix: str) -> str:

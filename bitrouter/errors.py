@@ -104,11 +104,43 @@ class BodyTooLarge(RouterError):
     code = "request_too_large"
 
 
+class RequestTimeout(RouterError):
+    """The client took too long to send its request; `timer` is the name in section `timeouts`."""
+
+    status = 408
+    code = "request_timeout"
+
+    def __init__(self, timer: str, limit_s: float) -> None:
+        super().__init__(f"the request did not come in time (timeouts.{timer}: {limit_s:g} s)")
+        self.outcome = f"timeout:{timer}"
+
+
+class TargetTooLong(RouterError):
+    """The path and the query of a request are longer than is read."""
+
+    status = 414
+    code = "uri_too_long"
+
+
 class UnsupportedMediaType(RouterError):
-    """The request body is not declared as JSON."""
+    """The request body is not declared as JSON, or is compressed in a way that is not known."""
 
     status = 415
     code = "unsupported_media_type"
+
+
+class ExpectationFailed(RouterError):
+    """The request has an `Expect` other than `100-continue` (RFC 9110, section 10.1.1)."""
+
+    status = 417
+    code = "expectation_failed"
+
+
+class HeadTooLarge(RouterError):
+    """The headers of a request are more, or longer, than is read."""
+
+    status = 431
+    code = "request_header_fields_too_large"
 
 
 class TranslationUnavailable(RouterError):
@@ -196,6 +228,15 @@ class UpstreamUnavailable(UpstreamError):
 
     status = 503
     code = "service_unavailable"
+    trips = False
+
+
+class UpstreamBusy(UpstreamError):
+    """All slots of the endpoint are taken (max_concurrency), and none became free in time."""
+
+    status = 503
+    code = "service_unavailable"
+    outcome = "shed"
     trips = False
 
 

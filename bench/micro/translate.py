@@ -79,7 +79,7 @@ def _repeat_ns(work: Callable[[], object], calls: int) -> int:
     return process_time_ns() - began_ns
 
 
-def _mint(prefix: str) -> str:
+def mint(prefix: str) -> str:
     return prefix + "0123456789abcdef01234567"
 
 
@@ -97,7 +97,7 @@ def translate_answer(client: Party, provider: Party, reply: Reply) -> bytes:
 
 def _reply(client: Party, request: Request) -> Reply:
     asked = client.codec.translator.decode_request(request)
-    return Reply(request, asked, created_s=1_760_000_000, mint=_mint, request_id="bench")
+    return Reply(request, asked, created_s=1_760_000_000, mint=mint, request_id="bench")
 
 
 def translated_stream(client: Party, provider: Party) -> TranslatedStream:

@@ -45,6 +45,7 @@ class _Route(msgspec.Struct, frozen=True):
     endpoints: tuple[_Endpoint, ...]
     source: str
     note: str = ""
+    states: dict[str, str] = {}
 
 
 class _Listed(msgspec.Struct, frozen=True):
@@ -112,11 +113,13 @@ def _list(given: argparse.Namespace, client: AdminClient) -> Iterable[str]:
 
 
 def _endpoints(route: _Route) -> str:
-    weighted = [
-        f"{one.provider}:{one.model_id}" + (f" x{one.weight}" if one.weight > 1 else "")
-        for one in route.endpoints
-    ]
-    return ", ".join(weighted) + (f"  ({route.note})" if route.note else "")
+    told = []
+    for one in route.endpoints:
+        key = f"{one.provider}:{one.model_id}"
+        state = route.states.get(key, "").replace("_", " ")
+        weight = f" x{one.weight}" if one.weight > 1 else ""
+        told.append(key + weight + (f" [{state}]" if state else ""))
+    return ", ".join(told) + (f"  ({route.note})" if route.note else "")
 
 
 def _add(given: argparse.Namespace, client: AdminClient) -> Iterable[str]:
@@ -168,7 +171,7 @@ def _told(explanation: Explanation) -> Iterator[str]:
     if explanation.shadows:
         yield "  the route of this name in the configuration is out of use meanwhile"
     if any(len(client.endpoints) > 1 for client in explanation.clients):
-        yield f"  {explanation.strategy}; at most {explanation.max_attempts} endpoints are tried"
+        yield f"  {explanation.strategy}; at most {explanation.max_attempts} attempts"
     for client in explanation.clients:
         yield ""
         yield f"{client.protocol} clients"
@@ -200,6 +203,8 @@ def _manner(endpoint: ExplainedEndpoint) -> str:
     manner = "pass through" if endpoint.native else f"translate to {endpoint.protocol}"
     if isinstance(endpoint.share, float):
         manner += f", first for {endpoint.share:.0%}"
+    if isinstance(endpoint.state, str):
+        manner += f", now {endpoint.state.replace('_', ' ')}"
     return manner
 
 

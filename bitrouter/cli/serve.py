@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -46,6 +47,7 @@ def run(
     except ConfigError as error:
         print(error, file=sys.stderr)
         return BAD_CONFIG
+    _allow_descriptors()
     # What was made so far lives as long as the process; the collector need not look at it again.
     gc.collect()
     gc.freeze()
@@ -58,6 +60,17 @@ def run(
         print(f"bitrouter: cannot listen: {error.strerror or error}", file=sys.stderr)
         return FAILURE
     return 0
+
+
+def _allow_descriptors() -> None:
+    """Raise the soft limit of open files to the hard one, as programs that do not use select may.
+
+    It is 1024 by custom, for which `limits.max_concurrent_requests` streams are too many: each has
+    a connection to its client and one to its provider.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _load(path: Path | None, listen: str | None) -> Config:

@@ -73,6 +73,35 @@ def api_base_problem(url: str) -> str | None:
     return None
 
 
+# Where clouds keep what a machine may know of itself, credentials among it, beside 169.254.0.0/16.
+_METADATA_ADDRESSES: Final = frozenset(
+    map(ipaddress.ip_address, ("100.100.100.200", "168.63.129.16", "fd00:ec2::254"))
+)
+_METADATA_NAMES: Final = frozenset({"metadata.google.internal", "metadata.goog", "metadata"})
+
+LINK_LOCAL_PROBLEM: Final = (
+    "names a link-local or cloud metadata address; set `allow_link_local: true` at the provider if"
+    " that is meant"
+)
+
+
+def is_link_local(host: str) -> bool:
+    """Whether a host, a name or an address, is one that only the machine's own cloud answers on."""
+    if host.lower().rstrip(".") in _METADATA_NAMES:
+        return True
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return bool(mapped.is_link_local) or mapped in _METADATA_ADDRESSES
+
+
+def is_link_local_url(url: str) -> bool:
+    """Whether the host of a valid URL is such a one."""
+    return is_link_local(urlsplit(url).hostname or "")
+
+
 def is_loopback_url(url: str) -> bool:
     """Whether the host of a valid URL is this machine."""
     return _is_loopback_host(urlsplit(url).hostname or "")

@@ -10,7 +10,13 @@ from collections.abc import Callable, Collection, Iterator
 from collections.abc import Mapping as AnyMapping
 from typing import Final, cast
 
-from bitrouter.config.address import api_base_problem, is_loopback, parse_listen
+from bitrouter.config.address import (
+    LINK_LOCAL_PROBLEM,
+    api_base_problem,
+    is_link_local_url,
+    is_loopback,
+    parse_listen,
+)
 from bitrouter.config.decode import nearest
 from bitrouter.config.document import Document, Mapping, Path
 from bitrouter.config.schema import (
@@ -157,6 +163,11 @@ def check_payments(document: Document) -> None:
             document.report(place, problem)
 
 
+def allows_link_local(entry: Mapping) -> bool:
+    """Whether a provider as written may be at a link-local address."""
+    return entry.get("allow_link_local") is True
+
+
 def check_providers(
     document: Document,
     builtins: dict[str, CatalogEntry],
@@ -183,8 +194,12 @@ def check_providers(
         _check_protocols(document, (*path, "api_protocol"), entry.get("api_protocol"), protocols)
         _check_env_prefix(document, path, entry.get("env_prefix"))
         api_base = entry.get("api_base")
-        if isinstance(api_base, str) and (problem := api_base_problem(api_base)):
-            document.report((*path, "api_base"), problem)
+        if isinstance(api_base, str):
+            problem = api_base_problem(api_base)
+            if problem is None and is_link_local_url(api_base) and not allows_link_local(entry):
+                problem = LINK_LOCAL_PROBLEM
+            if problem is not None:
+                document.report((*path, "api_base"), problem)
         _check_headers(document, path, entry)
         check_quirks(document, path, entry, protocols)
         for model_id in _mapping(entry, "models"):

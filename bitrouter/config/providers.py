@@ -7,7 +7,13 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from bitrouter.config.address import api_base_problem, is_loopback_url, same_origin
+from bitrouter.config.address import (
+    LINK_LOCAL_PROBLEM,
+    api_base_problem,
+    is_link_local_url,
+    is_loopback_url,
+    same_origin,
+)
 from bitrouter.config.checks import MAX_DERIVED, env_prefixes, is_credential, resolve_path
 from bitrouter.config.decode import convert
 from bitrouter.config.document import read_document
@@ -103,6 +109,9 @@ class ProviderResolver:
             models=self._models(entry, base),
             quirks=(*(base.quirks if base else ()), *(entry.quirks or ())),
             embedded=embedded,
+            allow_link_local=_first(
+                entry.allow_link_local, base.allow_link_local if base else False
+            ),
         )
         return self._with_key(provider, entry, base, prefixes)
 
@@ -138,7 +147,10 @@ class ProviderResolver:
         for prefix in prefixes:
             variable = f"{prefix}_BASE_URL"
             if url := self._environ.get(variable, "").strip():
-                if problem := api_base_problem(url):
+                problem = api_base_problem(url)
+                if problem is None and is_link_local_url(url) and not entry.allow_link_local:
+                    problem = LINK_LOCAL_PROBLEM
+                if problem:
                     self.problems.append(Problem("environment", 0, 0, variable, problem))
                     return ""
                 return url.rstrip("/")

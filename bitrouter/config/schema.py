@@ -175,6 +175,7 @@ class Limits(Section, frozen=True):
     max_header_bytes: Size = Size(64 << 10)
     max_response_bytes: Size = Size(256 << 20)
     max_event_bytes: Size = Size(8 << 20)
+    max_buffered_bytes: Size | None = None  # a quarter of the memory there is
     max_concurrent_requests: Positive = 2000
     max_json_depth: Positive = 128
 
@@ -345,6 +346,7 @@ class ProviderEntry(Section, frozen=True):
     timeouts: TimeoutsEntry | None = None
     models: dict[str, Model] | None = None
     quirks: tuple[Quirk, ...] | None = None
+    allow_link_local: bool | None = None
     model_path: str | None = None
     threads: Positive | None = None
 
@@ -385,6 +387,7 @@ class Provider(Section, frozen=True):
     models: dict[str, Model] = {}
     quirks: tuple[Quirk, ...] = ()
     embedded: Embedded | None = None
+    allow_link_local: bool = False
     unusable: str | None = None
 
 

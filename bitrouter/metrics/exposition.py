@@ -35,7 +35,7 @@ _BUCKETS: Final = {
 class StoreCollector(Collector):
     """Reads a store at scrape time.
 
-    `endpoint_up` gives, by `provider:model_id`, whether the endpoint takes requests now, that is
+    `endpoint_up` gives, by `provider:model_id`, whether the endpoint is asked now, that is
     whether its circuit is not open. Series without a sample are left out, except those whose
     labels are fixed.
     """

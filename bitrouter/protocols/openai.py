@@ -57,6 +57,8 @@ _STATUSES: Final = {
     "permission_error": 403,
     "not_found_error": 404,
     "rate_limit_error": 429,
+    "requests": 429,
+    "tokens": 429,
     "rate_limit_exceeded": 429,
     "context_length_exceeded": 400,
     "content_filter": 400,

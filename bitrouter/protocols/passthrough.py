@@ -2,9 +2,9 @@
 
 Nothing here changes a byte of what the protocol's clients can read. An event that is no JSON is
 left out, or a client would stumble over it; an end marker that the server forgot is added to an
-answer that had come to its end. The events of a chunk are looked at, for usage, for the provider's own
-error event and for the end that tells a complete answer from a cut one; then the chunk goes on as
-the object that it came as. Only an event that is cut in two waits for its end, so that a client
+answer that had come to its end. The events of a chunk are looked at, for usage, for the provider's
+own error event and for the end that tells a complete answer from a cut one; then the chunk goes on
+as the object that it came as. Only an event that is cut in two waits for its end, so that a client
 never holds half an event, whatever has to follow.
 """
 

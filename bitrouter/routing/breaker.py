@@ -17,6 +17,7 @@ from bitrouter.config.schema import CircuitBreaker
 _log: Final = logging.getLogger("bitrouter")
 
 _MAX_PAUSE_S: Final = 120.0
+_MAX_COOLDOWNS: Final = 1e6
 _MAX_REST_S: Final = 120.0  # after that it is asked whether it still wants rest
 _WINDOW_S: Final = 30.0
 _BUCKETS: Final = 6
@@ -48,9 +49,9 @@ class _Breaker:
 
     __slots__ = (
         "closed_at",
+        "cooldowns",
         "in_a_row",
         "open_until",
-        "pause_s",
         "probing",
         "ramped",
         "refused_until",
@@ -58,9 +59,9 @@ class _Breaker:
         "window",
     )
 
-    def __init__(self, pause_s: float) -> None:
+    def __init__(self) -> None:
         self.in_a_row = 0
-        self.pause_s = pause_s
+        self.cooldowns = 1.0  # the next pause, as a multiple of the shortest
         self.open_until: float | None = None  # None while closed
         self.probing = False
         self.closed_at: float | None = None
@@ -131,7 +132,7 @@ class Breakers:
         breaker.closed_at = now
         breaker.ramped = 0.0
         breaker.window.clear()
-        breaker.pause_s = max(self._settings().cooldown, breaker.pause_s / 2)
+        breaker.cooldowns = max(breaker.cooldowns / 2, 1.0)
         _log.info("%s answers again: the circuit breaker is closed", key)
 
     def succeeded(self, key: str, now: float) -> None:
@@ -150,18 +151,19 @@ class Breakers:
         if breaker.open_until is not None:
             if admission is Admission.PROBE:
                 breaker.probing = False
-                breaker.pause_s = min(breaker.pause_s * 2, max(_MAX_PAUSE_S, breaker.pause_s))
-                breaker.open_until = now + breaker.pause_s
+                breaker.cooldowns = min(breaker.cooldowns * 2, _MAX_COOLDOWNS)
+                breaker.open_until = now + self._pause_s(breaker)
             return
         breaker.in_a_row += 1
         asked, failures = _count(breaker, now, failed=True)
         too_many = asked >= _MIN_SAMPLES and failures * 2 >= asked
         if breaker.in_a_row >= self._settings().failures or too_many:
-            breaker.open_until = now + breaker.pause_s
+            pause_s = self._pause_s(breaker)
+            breaker.open_until = now + pause_s
             _log.warning(
                 "%s is left alone for %g s: the circuit breaker is open, after %d failures in a row"
                 " and %d among the last %d answers",
-                *(key, breaker.pause_s, breaker.in_a_row, failures, asked),
+                *(key, pause_s, breaker.in_a_row, failures, asked),
             )
 
     def left(self, key: str, admission: Admission) -> None:
@@ -204,7 +206,7 @@ class Breakers:
     def _kept(self, key: str) -> _Breaker:
         breaker = self._breakers.get(key)
         if breaker is None:
-            breaker = self._breakers[key] = _Breaker(self._settings().cooldown)
+            breaker = self._breakers[key] = _Breaker()
             if len(self._breakers) > _MAX_KEPT:  # names that anybody can make up
                 self._breakers.popitem(last=False)
         return breaker
@@ -215,9 +217,16 @@ class Breakers:
             return False
         if breaker.closed_at is None:
             return True
-        closed_for = now - breaker.closed_at
-        pause_is_shortest = breaker.pause_s <= self._settings().cooldown
-        return closed_for > (_RAMP_S if pause_is_shortest else _FORGET_S)
+        return now - breaker.closed_at > (_RAMP_S if breaker.cooldowns == 1 else _FORGET_S)
+
+    def _pause_s(self, breaker: _Breaker) -> float:
+        """How long it is left alone now: the cooldown or a multiple, at most two minutes unless
+        the cooldown itself is longer.
+        """
+        cooldown = self._settings().cooldown
+        if cooldown * breaker.cooldowns > _MAX_PAUSE_S:
+            breaker.cooldowns = max(_MAX_PAUSE_S / cooldown, 1.0)
+        return cooldown * breaker.cooldowns
 
 
 def _count(breaker: _Breaker, now: float, *, failed: bool) -> tuple[int, int]:

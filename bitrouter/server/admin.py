@@ -32,11 +32,12 @@ from bitrouter.errors import (
     UnsupportedMediaType,
 )
 from bitrouter.protocols import CODECS
+from bitrouter.routing.breaker import State
 from bitrouter.routing.state import DynamicRoute, RouteState
 from bitrouter.server.answers import error_answer, json_answer
 from bitrouter.server.body import read_json_body
 from bitrouter.server.discovery import decode_name
-from bitrouter.server.explain import explain, read_question
+from bitrouter.server.explain import States, explain, read_question
 from bitrouter.server.services import Services
 
 _log: Final = logging.getLogger("bitrouter")
@@ -55,13 +56,16 @@ class EndpointView(msgspec.Struct, frozen=True):
 
 
 class RouteView(msgspec.Struct, frozen=True, kw_only=True):
-    """AdminRouteListEntry of the API document. `note` says why a route is not in use."""
+    """AdminRouteListEntry of the API document. `note` says why a route is not in use; `states` are
+    those of the circuit breakers that are not closed, by `provider:model_id`.
+    """
 
     model: str
     strategy: Strategy | None
     endpoints: tuple[EndpointView, ...]
     source: Literal["config", "dynamic"]
     note: str | UnsetType = UNSET
+    states: dict[str, str] | UnsetType = UNSET
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +119,8 @@ class Admin:
         """Every route: the dynamic ones, then those of the configuration."""
         if refusal := self._guard(request, request_id):
             return refusal
-        return self._tagged(request_id, {"routes": list(_route_views(self._services.routes))})
+        views = _route_views(self._services.routes, self._services.state_of)
+        return self._tagged(request_id, {"routes": list(views)})
 
     async def explain(
         self, request: web.BaseRequest, request_id: str, rest: str
@@ -126,7 +131,8 @@ class Admin:
         query = request.rel_url.query
         name, codecs = read_question(query.getall("model", []), query.getall("protocol", []))
         state = self._services.routes
-        return self._tagged(request_id, explain(state.current, state.config, name, codecs))
+        told = explain(state.current, state.config, self._services.state_of, name, codecs)
+        return self._tagged(request_id, told)
 
     async def set_route(
         self, request: web.BaseRequest, request_id: str, rest: str
@@ -395,7 +401,7 @@ def _warnings(route: DynamicRoute, config: Config) -> list[str]:
 # -- answering ------------------------------------------------------------------------------
 
 
-def _route_views(state: RouteState) -> Iterable[RouteView]:
+def _route_views(state: RouteState, states: States) -> Iterable[RouteView]:
     providers = state.config.providers
     for route in state.dynamic.values():
         gone = [one.provider for one in route.endpoints if one.provider not in providers]
@@ -405,6 +411,7 @@ def _route_views(state: RouteState) -> Iterable[RouteView]:
             endpoints=_endpoint_views(route.endpoints),
             source="dynamic",
             note=f"out of use: there is no provider {gone[0]!r}" if gone else UNSET,
+            states=_troubled(route.endpoints, states) or UNSET,
         )
     for name, entry in state.config.models.items():
         shadow = state.current.routes[name].source == "dynamic"
@@ -414,7 +421,14 @@ def _route_views(state: RouteState) -> Iterable[RouteView]:
             endpoints=_endpoint_views(entry.endpoints),
             source="config",
             note="out of use: there is a dynamic route of this name" if shadow else UNSET,
+            states=_troubled(entry.endpoints, states) or UNSET,
         )
+
+
+def _troubled(endpoints: Iterable[EndpointEntry], states: States) -> dict[str, str]:
+    """The states of the circuit breakers that are not closed."""
+    found = {(key := f"{one.provider}:{one.model_id}"): states(key) for one in endpoints}
+    return {key: state.value for key, state in found.items() if state is not State.CLOSED}
 
 
 def _endpoint_views(endpoints: Iterable[EndpointEntry]) -> tuple[EndpointView, ...]:

@@ -60,7 +60,9 @@ def json_answer(
     )
 
 
-def error_answer(codec: Codec, error: RouterError, request_id: str) -> web.Response:
+def error_answer(
+    codec: Codec, error: RouterError, request_id: str, kind: type[web.Response] = web.Response
+) -> web.Response:
     """An error in the protocol of the path."""
     answer = codec.encode_error(error, request_id)
     headers = base_headers(request_id)
@@ -69,4 +71,4 @@ def error_answer(codec: Codec, error: RouterError, request_id: str) -> web.Respo
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.allow)
-    return web.Response(status=answer.status, body=answer.body, headers=headers, content_type=_JSON)
+    return kind(status=answer.status, body=answer.body, headers=headers, content_type=_JSON)

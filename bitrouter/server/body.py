@@ -1,60 +1,118 @@
 """Reading a request's body: JSON, bounded, without a copy where it came in one piece."""
 
+import asyncio
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11
-from aiohttp.http_exceptions import HttpProcessingError
 
-from bitrouter.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
+from bitrouter.errors import (
+    BodyTooLarge,
+    ExpectationFailed,
+    UnsupportedMediaType,
+)
+from bitrouter.server.buffers import Lease
+from bitrouter.server.inflate import CODINGS, Inflater
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _UTF8: Final = frozenset({"utf-8", "utf8", "us-ascii"})
+# What is left of a body is read after its request was refused, so that the connection can go on.
+_WORTH_READING: Final = 64 * 1024
 
 
-async def read_json_body(request: web.BaseRequest, max_bytes: int) -> bytes:
-    """The whole body, still undecoded.
+async def read_json_body(
+    request: web.BaseRequest, max_bytes: int, lease: Lease | None = None
+) -> bytes:
+    """The whole body, still undecoded, its bytes taken from `lease`.
 
-    Raises UnsupportedMediaType unless it is declared as JSON in UTF-8, or not declared at all;
-    BodyTooLarge, for a declared length before a byte of it is asked for; InvalidRequest when its
-    transfer or content coding is broken.
+    Raises UnsupportedMediaType unless it is declared as JSON in UTF-8, or not declared at all, and
+    when it is compressed in another way than gzip or deflate; BodyTooLarge and Overloaded, for a
+    declared length before a byte of it is asked for; ExpectationFailed; RequestTimeout;
+    InvalidRequest when its transfer or content coding is broken.
     """
     _check_content_type(request)
+    coding = _content_coding(request)
     length = request.content_length
-    if length is not None and length > max_bytes:
-        raise _too_large(max_bytes)
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await _send_continue(request)
-    try:
-        return await _read(request, max_bytes)
-    except (web.RequestPayloadError, HttpProcessingError) as error:
-        raise InvalidRequest("the body's transfer or content coding is broken") from error
+    if length is not None:
+        if length > max_bytes:
+            raise _too_large(max_bytes)
+        if lease is not None:
+            lease.check(length)
+    expected = request.headers.get(hdrs.EXPECT)
+    if expected is not None:
+        await _meet(expected, request)
+    body = await _read(request, max_bytes, lease)
+    return body if coding is None else await _inflated(body, coding, max_bytes, lease)
 
 
-async def _read(request: web.BaseRequest, max_bytes: int) -> bytes:
+def is_left_unread(request: web.BaseRequest) -> bool:
+    """Whether so much of a refused request's body is still to come that its connection must close.
+
+    So must one whose client still waits to be told to continue: it may send the body, or not.
+    """
     content = request.content
-    first = await content.readany()
-    if content.at_eof() and len(first) <= max_bytes:
-        return first
-    chunks = [first]
-    size = len(first)
-    while size <= max_bytes:
-        chunk = await content.readany()
-        if not chunk:
-            return b"".join(chunks)
-        chunks.append(chunk)
+    if content.is_eof():
+        return False
+    length = request.content_length
+    if length is None or content.exception() is not None or hdrs.EXPECT in request.headers:
+        return True
+    return length - content.total_raw_bytes > _WORTH_READING
+
+
+async def _read(request: web.BaseRequest, max_bytes: int, lease: Lease | None) -> bytes:
+    content = request.content
+    chunks = []
+    size = 0
+    while chunk := await content.readany():
         size += len(chunk)
-    raise _too_large(max_bytes)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        if lease is not None:
+            lease.take(len(chunk))
+        chunks.append(chunk)
+        if content.at_eof():
+            break
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def _send_continue(request: web.BaseRequest) -> None:
-    if request.version == HttpVersion11:
-        await request.writer.write(_CONTINUE)
-        request.writer.output_size = 0  # or aiohttp thinks that the answer has begun
+async def _inflated(body: bytes, coding: str, max_bytes: int, lease: Lease | None) -> bytes:
+    """Decompress in a thread, a piece at a time: what a bomb holds is never there as a whole."""
+    inflater = Inflater(body, coding)
+    pieces = []
+    size = 0
+    while piece := await asyncio.to_thread(inflater.read):
+        size += len(piece)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        if lease is not None:
+            lease.take(len(piece))
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def _meet(expected: str, request: web.BaseRequest) -> None:
+    if request.version != HttpVersion11:
+        return  # RFC 9110, section 10.1.1
+    if expected.lower() != "100-continue":
+        raise ExpectationFailed("the only Expect that can be met is 100-continue")
+    await request.writer.write(_CONTINUE)
+    request.writer.output_size = 0  # or aiohttp thinks that the answer has begun
 
 
 def _too_large(max_bytes: int) -> BodyTooLarge:
     return BodyTooLarge(f"the body is larger than {max_bytes} bytes (limits.max_body_bytes)")
+
+
+def _content_coding(request: web.BaseRequest) -> str | None:
+    declared = request.headers.get(hdrs.CONTENT_ENCODING)
+    if declared is None:
+        return None
+    coding = declared.strip().lower()
+    if coding == "identity":
+        return None
+    if coding not in CODINGS or len(request.headers.getall(hdrs.CONTENT_ENCODING)) > 1:
+        raise UnsupportedMediaType(f"Content-Encoding must be one of {', '.join(CODINGS)}, once")
+    return coding
 
 
 def _check_content_type(request: web.BaseRequest) -> None:

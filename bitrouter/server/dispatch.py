@@ -14,6 +14,9 @@ from bitrouter.errors import InternalError, MethodNotAllowed, NotFound, RouterEr
 from bitrouter.protocols import CODECS
 from bitrouter.protocols.codec import Codec
 from bitrouter.server.answers import error_answer, request_id_of
+from bitrouter.server.body import is_left_unread
+from bitrouter.server.connection import LastAnswer
+from bitrouter.server.head import RefusedRequest
 from bitrouter.server.inference import Inference
 
 _log: Final = logging.getLogger("bitrouter")
@@ -56,6 +59,10 @@ class Dispatcher:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request."""
+        if isinstance(request, RefusedRequest):
+            return error_answer(
+                _dialect(request), request.problem, request_id_of(request), LastAnswer
+            )
         path = request.rel_url.raw_path
         methods = self._pages.at(path)
         if methods is not None:
@@ -76,7 +83,8 @@ class Dispatcher:
                 raise NotFound(f"there is nothing at {request.rel_url.raw_path[:200]}")
             return await _handler(request.method, methods)(request, request_id, rest)
         except RouterError as error:
-            return error_answer(_dialect(request), error, request_id)
+            kind = LastAnswer if is_left_unread(request) else web.Response
+            return error_answer(_dialect(request), error, request_id, kind)
         except Exception:
             _log.exception("request %s failed", request_id)
             fault = InternalError("an error of the router's own")
@@ -86,7 +94,10 @@ class Dispatcher:
 def _dialect(request: web.BaseRequest) -> Codec:
     """In whose words an error is told: the protocol's whose clients alone ask for such a path."""
     path = request.rel_url.raw_path
-    return next((one for one in CODECS if path.startswith(one.own_prefixes)), _DEFAULT_CODEC)
+    for codec in CODECS:
+        if path.startswith(codec.own_prefixes) or codec.match(path) is not None:
+            return codec
+    return _DEFAULT_CODEC
 
 
 def _handler(method: str, methods: Methods) -> PageHandler:

@@ -3,7 +3,7 @@
 Nothing is decided here. `exchange.choose` decides, for requests and for this.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +15,11 @@ from bitrouter.errors import InvalidRequest
 from bitrouter.exchange.choose import Choice, choices
 from bitrouter.protocols import BY_API_PROTOCOL, CODECS
 from bitrouter.protocols.codec import Codec
+from bitrouter.routing.breaker import State
 from bitrouter.routing.table import Route, RouteTable, Source
+
+# The state of an endpoint's circuit breaker, by its key.
+States = Callable[[str], State]
 
 _USUAL: Final[dict[str, Any]] = msgspec.structs.asdict(Traits())
 
@@ -25,7 +29,8 @@ class ExplainedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     `native` says that the bytes pass through, otherwise they are translated. `usable` is false for
     one that is passed over. `share`, at most 1, is what part of all requests is sent there first,
-    where they are spread. `traits` are those by which a translation differs from the usual.
+    where they are spread. `state` is that of its circuit breaker unless it is closed, `traits` are
+    those by which a translation differs from the usual.
     """
 
     provider: str
@@ -35,6 +40,7 @@ class ExplainedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     usable: bool
     reason: str
     share: float | UnsetType = UNSET
+    state: str | UnsetType = UNSET
     traits: dict[str, Any] | UnsetType = UNSET
 
 
@@ -49,7 +55,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """How the name `model` resolves, and what a request to generate would do.
 
     `route` is the route's own name: a pattern if `wildcard`, and `provider:model_id` if its source
-    is `direct`. At most `max_attempts` endpoints are tried for one request.
+    is `direct`. At most `max_attempts` attempts are made for one request.
     """
 
     model: str
@@ -76,7 +82,9 @@ def read_question(names: Sequence[str], words: Sequence[str]) -> tuple[str, Sequ
     return names[0], [one for one in CODECS if not words or one.api_protocol in words]
 
 
-def explain(table: RouteTable, config: Config, name: str, codecs: Iterable[Codec]) -> Explanation:
+def explain(
+    table: RouteTable, config: Config, states: States, name: str, codecs: Iterable[Codec]
+) -> Explanation:
     """The explanation for clients of these protocols. Raises RouteNotFound.
 
     `shadows` says that a dynamic route stands before a configured one of the same name.
@@ -92,17 +100,18 @@ def explain(table: RouteTable, config: Config, name: str, codecs: Iterable[Codec
         shadows=route.source == "dynamic" and own_name in config.models,
         strategy=route.strategy,
         max_attempts=config.retry.max_attempts,
-        clients=tuple(_for_client(route, codec) for codec in codecs),
+        clients=tuple(_for_client(route, codec, states) for codec in codecs),
     )
 
 
-def _for_client(route: Route, codec: Codec) -> ExplainedClient:
-    endpoints = tuple(_endpoint(choice) for choice in choices(route, codec))
+def _for_client(route: Route, codec: Codec, states: States) -> ExplainedClient:
+    endpoints = tuple(_endpoint(choice, states) for choice in choices(route, codec))
     return ExplainedClient(codec.api_protocol, endpoints)
 
 
-def _endpoint(choice: Choice) -> ExplainedEndpoint:
+def _endpoint(choice: Choice, states: States) -> ExplainedEndpoint:
     endpoint = choice.endpoint
+    state = states(endpoint.key)
     return ExplainedEndpoint(
         provider=endpoint.provider.name,
         model_id=endpoint.model_id,
@@ -111,6 +120,7 @@ def _endpoint(choice: Choice) -> ExplainedEndpoint:
         usable=endpoint.provider.unusable is None,
         reason=choice.reason,
         share=UNSET if choice.share is None else round(choice.share, 4),
+        state=UNSET if state is State.CLOSED else state.value,
         traits=UNSET if choice.native else _unusual(choice),
     )
 

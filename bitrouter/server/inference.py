@@ -40,7 +40,9 @@ from bitrouter.protocols.codec import Codec
 from bitrouter.routing.table import Endpoint, Route
 from bitrouter.server.answers import Headers, base_headers, error_answer, request_id_of
 from bitrouter.server.attempt import ask
-from bitrouter.server.body import read_json_body
+from bitrouter.server.body import is_left_unread, read_json_body
+from bitrouter.server.buffers import Lease
+from bitrouter.server.connection import LastAnswer, has_stalled
 from bitrouter.server.record import Record
 from bitrouter.server.relay import StreamAnswer, WholeAnswer, relay_stream, relay_whole
 from bitrouter.server.services import Services
@@ -70,14 +72,17 @@ class Inference:
         task = asyncio.current_task()
         services.running.add(task)
         try:
-            answer = await self._find_answer(request, codec, operation, path_model, record)
+            with Lease(services.buffers) as lease:
+                answer = await self._find_answer(
+                    request, codec, operation, path_model, record, lease
+                )
             if isinstance(answer, StreamAnswer):
                 out = await relay_stream(request, answer, record, services.is_ending)
                 self._note_end(record)
                 return out
             return await relay_whole(request, answer, record)
         except RouterError as error:
-            return self._error(codec, error, record)
+            return self._error(request, codec, error, record)
         except (ConnectionResetError, BrokenPipeError):
             record.outcome = "client_gone"
             raise
@@ -85,15 +90,18 @@ class Inference:
             if record.status or not services.is_ending() or task is None or task.uncancel():
                 raise
             stopped = ShuttingDown("the router was stopped", retry_after_s=5)
-            return self._error(codec, stopped, record)
+            return self._error(request, codec, stopped, record)
         except Exception:
             _log.exception("request %s failed", record.request_id)
             if record.status:  # committed: nothing but an abrupt end would be true
                 raise
-            return self._error(codec, InternalError("an error of the router's own"), record)
+            fault = InternalError("an error of the router's own")
+            return self._error(request, codec, fault, record)
         finally:
             services.running.discard(task)
             metrics.inflight -= 1
+            if record.outcome == "client_gone" and has_stalled(request):
+                record.outcome = "timeout:write_stall"
             record.tell(metrics)
             if services.draining and not metrics.inflight:
                 services.idle.set()
@@ -105,8 +113,11 @@ class Inference:
         operation: Operation,
         path_model: str | None,
         record: Record,
+        lease: Lease,
     ) -> WholeAnswer | StreamAnswer:
-        """An answer of the first endpoint that gives one, ready to be sent."""
+        """An answer of the first endpoint that gives one, ready to be sent. Until there is one the
+        body is kept, as `lease` says.
+        """
         services = self._services
         record.outcome = "client_gone"  # what a cancellation while waiting means
         self._admit(request)
@@ -114,7 +125,8 @@ class Inference:
         query = request.rel_url.raw_query_string
         caller = services.keys.check(find_credential(header, query))
         record.key_id = caller.id if caller else None
-        body = await read_json_body(request, services.routes.config.limits.max_body_bytes)
+        limits = services.routes.config.limits
+        body = await read_json_body(request, limits.max_body_bytes, lease)
         record.read_at = perf_counter()
         wanted = codec.read(operation, path_model, without_credentials(query), body)
         record.stream = wanted.stream
@@ -126,7 +138,7 @@ class Inference:
             header,
             request_id=record.request_id,
             owner=record.key_id or "",
-            max_depth=services.routes.config.limits.max_json_depth,
+            max_depth=limits.max_json_depth,
         )
         asked = candidates(route, codec, operation, services.balancer)
         if not asked:
@@ -194,12 +206,15 @@ class Inference:
             level = logging.ERROR if error.blames_router else logging.WARNING
             _log.log(level, "attempt at %s failed: %s", endpoint.key, error.logged)
 
-    def _error(self, codec: Codec, error: RouterError, record: Record) -> web.Response:
+    def _error(
+        self, request: web.BaseRequest, codec: Codec, error: RouterError, record: Record
+    ) -> web.Response:
         record.failed(error)
         if isinstance(error, Rejected) and error.body:
             answer = _relayed_refusal(error, record.request_id)
         else:
-            answer = error_answer(codec, error, record.request_id)
+            kind = LastAnswer if is_left_unread(request) else web.Response
+            answer = error_answer(codec, error, record.request_id, kind)
             if isinstance(error, Rejected):
                 answer.headers.update(error.headers)
         if record.endpoint is not None:

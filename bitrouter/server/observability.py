@@ -6,7 +6,6 @@ from typing import Final, cast
 from aiohttp import web
 
 from bitrouter.metrics.snapshot import build_snapshot
-from bitrouter.routing.breaker import State
 from bitrouter.server.answers import base_headers, json_answer
 from bitrouter.server.services import Services
 
@@ -71,7 +70,7 @@ class Observability:
         now = asyncio.get_running_loop().time()
         return {
             endpoint.key: endpoint.provider.unusable is None
-            and services.breakers.state(endpoint.key, now) is not State.OPEN
+            and not services.breakers.wait_s(endpoint.key, now)
             for endpoint in services.routes.current.endpoints()
         }
 

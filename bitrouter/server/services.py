@@ -12,10 +12,11 @@ from bitrouter.config.schema import Config, Provider
 from bitrouter.exchange.exchange import Means
 from bitrouter.exchange.plan import Target
 from bitrouter.metrics.store import MetricsStore
-from bitrouter.routing.breaker import Breakers
+from bitrouter.routing.breaker import Breakers, State
 from bitrouter.routing.state import DynamicRoute, RouteState
 from bitrouter.routing.strategy import Balancer
 from bitrouter.routing.table import RouteTable, provider_name
+from bitrouter.server.buffers import Buffers
 from bitrouter.upstream.budget import RetryBudget
 from bitrouter.upstream.session import Upstream
 
@@ -27,9 +28,10 @@ class Services:
     `keys` is replaced when the key file changes. `find_target` says where a provider is reached;
     for an embedded one that starts it. `means` is what translating needs; `breakers` and `budget`
     say who is not asked, or not again. `save_dynamic` makes the dynamic routes durable, raising
-    OSError. `load_config` reads the configuration anew, raising ConfigError; `adopt_config` makes
-    one the current one. `draining` turns true when the router is being stopped, and `idle` is set
-    when the last request has ended after that; `running` are the tasks of all requests.
+    OSError. `buffers` bounds what bodies take. `load_config` reads the configuration anew, raising
+    ConfigError; `adopt_config` makes one the current one. `draining` turns true when the router is
+    being stopped, and `idle` is set when the last request has ended after that; `running` are the
+    tasks of all requests.
     """
 
     routes: RouteState
@@ -41,6 +43,7 @@ class Services:
     means: Means
     breakers: Breakers
     budget: RetryBudget
+    buffers: Buffers
     save_dynamic: Callable[[Mapping[str, DynamicRoute]], Awaitable[None]]
     load_config: Callable[[], Config]
     adopt_config: Callable[[Config], None]
@@ -59,6 +62,10 @@ class Services:
         for task in self.running:
             if task is not None:
                 task.cancel()
+
+    def state_of(self, key: str) -> State:
+        """The state of the circuit breaker of the endpoint with this key."""
+        return self.breakers.state(key, asyncio.get_running_loop().time())
 
     def forget_unrouted(self, before: RouteTable) -> None:
         """Let go what is kept for routes and endpoints that are no longer there. `before` is the

@@ -4,7 +4,7 @@ Made on the server, without a script and without anything from elsewhere. It sho
 numbers, and no address and no credential of a provider.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Final
 
@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 from bitrouter import __version__
 from bitrouter.config.schema import Provider
 from bitrouter.metrics.snapshot import MetricsSnapshot, RouteSnapshot, build_snapshot
+from bitrouter.routing.breaker import State
 from bitrouter.routing.table import Route
 from bitrouter.server.answers import base_headers
 from bitrouter.server.services import Services
@@ -67,7 +68,7 @@ class Status:
                 '<meta http-equiv="refresh" content="10"><title>BitRouter</title>',
                 f"<style>{_STYLE}</style>",
                 _heading(services, snapshot),
-                _routes([*table.routes.values()], unnamed, snapshot),
+                _routes([*table.routes.values()], unnamed, snapshot, services.state_of),
                 _providers(table.providers.values()),
                 "</html>",
             )
@@ -86,12 +87,17 @@ def _heading(services: Services, snapshot: MetricsSnapshot) -> str:
     )
 
 
-def _routes(routes: Sequence[Route], unnamed: Sequence[str], snapshot: MetricsSnapshot) -> str:
+def _routes(
+    routes: Sequence[Route],
+    unnamed: Sequence[str],
+    snapshot: MetricsSnapshot,
+    states: Callable[[str], State],
+) -> str:
     rows = [
         [
             f"<code>{escape(route.name)}</code>",
             f'<span class="soft">{escape(route.source)}</span>',
-            "<br>".join(f"<code>{escape(endpoint.key)}</code>" for endpoint in route.endpoints),
+            "<br>".join(_endpoint(one.key, states(one.key)) for one in route.endpoints),
             *_figures(snapshot.routes.get(route.label)),
         ]
         for route in routes
@@ -108,6 +114,14 @@ def _routes(routes: Sequence[Route], unnamed: Sequence[str], snapshot: MetricsSn
     names = ["route", "from", "endpoints"]
     numbers = ["requests", "errors", "p50", "p99", "tokens in", "tokens out"]
     return "<h2>Routes</h2>" + _table(names, numbers, rows)
+
+
+def _endpoint(key: str, state: State) -> str:
+    """An endpoint, and its circuit breaker if that is not closed."""
+    shown = f"<code>{escape(key)}</code>"
+    if state is State.CLOSED:
+        return shown
+    return f'{shown} <span class="bad">{state.value.replace("_", " ")}</span>'
 
 
 def _figures(route: RouteSnapshot | None) -> list[str]:

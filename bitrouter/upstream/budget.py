@@ -34,9 +34,11 @@ class RetryBudget:
         return True
 
     def _slot(self, now: float) -> int:
+        """The place of this second. Those of the seconds since the last call are emptied."""
         second = int(now)
-        for passed in range(max(self._newest + 1, second - _WINDOW_S + 1), second + 1):
-            self._requests[passed % _WINDOW_S] = 0
-            self._repeats[passed % _WINDOW_S] = 0
-        self._newest = max(self._newest, second)
+        if second > self._newest:
+            for passed in range(max(self._newest + 1, second - _WINDOW_S + 1), second + 1):
+                self._requests[passed % _WINDOW_S] = 0
+                self._repeats[passed % _WINDOW_S] = 0
+            self._newest = second
         return second % _WINDOW_S

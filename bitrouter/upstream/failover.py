@@ -64,7 +64,8 @@ async def first_answer(
     when none may be asked now.
     """
     search = _Search(endpoints, rules)
-    while (endpoint := await search.next_endpoint()) is not None:
+    endpoint = search.first_endpoint()
+    while endpoint is not None:
         try:
             answer = await attempt(endpoint)
         except InvalidRequest as error:
@@ -77,11 +78,17 @@ async def first_answer(
         else:
             search.answered(endpoint)
             return answer, endpoint, search.made
+        endpoint = await search.next_endpoint()
     raise search.reason()
 
 
 class _Search:
     """Where one request stands: who can still be asked, and what became of those who were."""
+
+    __slots__ = (
+        *("_admission", "_endpoints", "_failure", "_loop", "_not_before", "_queue", "_rules"),
+        *("_tries", "_unsaid", "made"),
+    )
 
     def __init__(self, endpoints: Sequence[Endpoint], rules: Rules) -> None:
         self._rules = rules
@@ -94,10 +101,22 @@ class _Search:
         self._failure: AttemptsFailed | None = None
         self._unsaid: InvalidRequest | None = None
         self.made = 0
+
+    def first_endpoint(self) -> Endpoint | None:
+        """Who is asked first; None if nobody can be."""
         now = self._loop.time()
-        rules.budget.request(now)
-        if len(endpoints) > 1:
+        self._rules.budget.request(now)
+        if len(self._queue) > 1:
             self._put_off_the_tired(now)
+        while self._queue:
+            endpoint = self._queue.pop(0)
+            if self._admits(endpoint, now):
+                return endpoint
+        return None
+
+    def _admits(self, endpoint: Endpoint, now: float) -> bool:
+        self._admission = self._rules.breakers.admit(endpoint.key, now)
+        return self._admission is not Admission.REFUSED
 
     def _put_off_the_tired(self, now: float) -> None:
         prefers_not = self._rules.breakers.prefers_not
@@ -106,15 +125,14 @@ class _Search:
             self._queue = [one for one in self._queue if one not in tired] + tired
 
     async def next_endpoint(self) -> Endpoint | None:
-        """Who is asked next, after the pause that it must be given; None if nobody can be."""
+        """Who is asked after that, and after the pause that it must be given; None if nobody is."""
         if self.made and self._is_too_late():
             return None
         while self._queue:
             endpoint = self._queue.pop(0)
             if endpoint.key in self._tries and not await self._pause_before(endpoint):
                 continue
-            self._admission = self._rules.breakers.admit(endpoint.key, self._loop.time())
-            if self._admission is not Admission.REFUSED:
+            if self._admits(endpoint, self._loop.time()):
                 return endpoint
         return None
 

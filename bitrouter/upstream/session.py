@@ -18,6 +18,7 @@ from bitrouter.errors import BadResponse, ConnectFailed, ConnectionReset, Upstre
 from bitrouter.protocols.base import UpstreamCall
 from bitrouter.upstream.deadline import NO_DEADLINE, Deadline
 from bitrouter.upstream.pool import Pool, Use, connection_use
+from bitrouter.upstream.resolver import GuardedResolver
 from bitrouter.upstream.timer import ReadTimer
 
 _IDLE_POOL_S: Final = 15.0  # below the time after which providers close idle connections
@@ -47,7 +48,8 @@ class UpstreamResponse:
     async def read_chunk(self, *, again: bool = False) -> bytes:
         """The bytes that are there, waiting for some; empty at the end.
 
-        `again` says that the last ones were worth nothing: their wait goes on. Raises UpstreamTimeout, and BadResponse when the connection breaks or the framing does.
+        `again` says that the last ones were worth nothing: their wait goes on. Raises
+        UpstreamTimeout, and BadResponse when the connection breaks or the framing does.
         """
         self._timer.wait_begins(again=again)
         try:
@@ -89,9 +91,10 @@ class Upstream:
     """The client session, made when the event loop runs and closed with `close`."""
 
     def __init__(self, limits: Limits) -> None:
+        self.resolver = GuardedResolver()
         self._session = aiohttp.ClientSession(
             # No limit: the connector's would make a request wait in silence (reliability.md, 2).
-            connector=Pool(limit=0, keepalive_timeout=_IDLE_POOL_S),
+            connector=Pool(limit=0, keepalive_timeout=_IDLE_POOL_S, resolver=self.resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
@@ -172,6 +175,7 @@ class Upstream:
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
+        await self.resolver.close()
 
 
 def _died_unheard(error: aiohttp.ClientConnectionError) -> bool:

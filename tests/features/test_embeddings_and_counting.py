@@ -152,7 +152,7 @@ async def test_the_next_endpoint_is_asked_here_too(
     second_upstream.script = Reply((answer,))
     async with router.http.post(path, json=body) as response:
         assert await response.read() == answer
-        assert response.headers["x-bitrouter-attempts"] == "2"
+        assert response.headers["x-bitrouter-attempts"] == "3"
 
 
 async def test_a_provider_that_has_no_such_thing_says_so_itself(

@@ -62,13 +62,19 @@ async def ask(
 
 # -- an endpoint that gives no answer is passed over ------------------------------------------
 
-FAILURES: dict[str, Reply | None] = {
-    **{f"status {status}": error(status) for status in (401, 403, 408, 409, 429)},
-    **{f"status {status}": error(status) for status in (500, 502, 503, 504, 529)},
+# Of what may pass soon the endpoint itself is asked once more.
+MAY_PASS: dict[str, Reply | None] = {
+    **{f"status {status}": error(status) for status in (408, 409, 500, 502, 503, 529)},
+    "status 429 with a short Retry-After": error(429, headers={"retry-after": "0"}),
     "status 500 without a body": Reply((), status=500, content_type=None),
     "status 503 in HTML": Reply((b"<h1>down</h1>",), status=503, content_type="text/html"),
-    "a redirect": Reply((), status=307, headers={"Location": "http://127.0.0.1:1/"}),
     "reset before the head": None,
+}
+STAYS: dict[str, Reply | None] = {
+    **{f"status {status}": error(status) for status in (401, 402, 403, 429, 501, 504)},
+    "status 429 with a long Retry-After": error(429, headers={"retry-after": "6"}),
+    "status 503 with a long Retry-After": error(503, headers={"retry-after": "6"}),
+    "a redirect": Reply((), status=307, headers={"Location": "http://127.0.0.1:1/"}),
     "silence": Reply(wait=NEVER),
 }
 FAILED_ANSWERS: dict[str, Reply] = {
@@ -95,12 +101,17 @@ def short_patience(dialect: Dialect, *urls: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+@pytest.mark.parametrize(
+    ("failure", "times"),
+    [*((one, 2) for one in MAY_PASS.values()), *((one, 1) for one in STAYS.values())],
+    ids=[*MAY_PASS, *STAYS],
+)
 async def test_the_next_endpoint_is_asked(
     start_router: StartRouter,
     upstream: ScriptedUpstream,
     second_upstream: ScriptedUpstream,
     failure: Reply | None,
+    times: int,
     stream: bool,
 ) -> None:
     router = await start_router(short_patience(CHAT, upstream.url, second_upstream.url))
@@ -111,10 +122,41 @@ async def test_the_next_endpoint_is_asked(
     assert body == (b"".join(CHAT.events) if stream else CHAT.answer)
     assert response.headers["x-bitrouter-provider"] == "p2"
     assert response.headers["x-bitrouter-model"] == "up-1"
-    assert response.headers["x-bitrouter-attempts"] == "2"
+    assert response.headers["x-bitrouter-attempts"] == str(times + 1)
     assert "x-bitrouter-error-source" not in response.headers
-    assert len(upstream.received) == len(second_upstream.received) == 1
-    assert upstream.last.body == second_upstream.last.body
+    assert (len(upstream.received), len(second_upstream.received)) == (times, 1)
+    assert {one.body for one in upstream.received} == {second_upstream.last.body}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("failure", MAY_PASS.values(), ids=MAY_PASS)
+async def test_what_passes_is_not_noticed(
+    start_router: StartRouter, upstream: ScriptedUpstream, failure: Reply | None, stream: bool
+) -> None:
+    router = await start_router(settings(CHAT, upstream.url))
+    replies = [failure, streamed(CHAT) if stream else whole(CHAT)]
+    upstream.script = lambda received: replies.pop(0)
+    response, body = await ask(router, CHAT, stream=stream)
+    assert (response.status, body) == (200, b"".join(CHAT.events) if stream else CHAT.answer)
+    assert response.headers["x-bitrouter-attempts"] == "2"
+    assert upstream.received[0].body == upstream.received[1].body
+
+
+@pytest.mark.parametrize("failure", MAY_PASS.values(), ids=MAY_PASS)
+async def test_where_load_is_spread_the_next_endpoint_is_asked_at_once(
+    start_router: StartRouter,
+    upstream: ScriptedUpstream,
+    second_upstream: ScriptedUpstream,
+    failure: Reply | None,
+) -> None:
+    given = settings(CHAT, upstream.url, second_upstream.url)
+    given["models"]["m"]["strategy"] = "load_balance"
+    router = await start_router(given)
+    upstream.script = failure
+    second_upstream.script = whole(CHAT)
+    response, body = await ask(router, CHAT)
+    assert (response.status, body) == (200, CHAT.answer)
+    assert (len(upstream.received), len(second_upstream.received)) == (1, 1)
 
 
 @pytest.mark.parametrize("failure", FAILED_ANSWERS.values(), ids=FAILED_ANSWERS)
@@ -254,6 +296,18 @@ async def test_no_more_attempts_are_made_than_allowed(
     assert second_upstream.received == []
 
 
+async def test_a_single_endpoint_is_asked_twice_and_its_last_error_told(
+    start_router: StartRouter, upstream: ScriptedUpstream, dialect: Dialect
+) -> None:
+    router = await start_router(settings(dialect, upstream.url))
+    replies = [None, error(503)]
+    upstream.script = lambda received: replies.pop(0)
+    response, body = await ask(router, dialect)
+    assert response.status == 503
+    assert json.loads(body)["error"]["message"] == "status 503"
+    assert response.headers["x-bitrouter-attempts"] == "2"
+
+
 async def test_the_last_error_is_the_one_that_the_client_gets(
     start_router: StartRouter,
     upstream: ScriptedUpstream,
@@ -261,12 +315,12 @@ async def test_the_last_error_is_the_one_that_the_client_gets(
     dialect: Dialect,
 ) -> None:
     router = await start_router(settings(dialect, upstream.url, second_upstream.url))
-    upstream.script = error(500)
-    second_upstream.script = error(429, headers={"retry-after": "3"})
+    upstream.script = error(504)
+    second_upstream.script = error(429, headers={"retry-after": "30"})
     response, body = await ask(router, dialect)
     assert response.status == 429
     assert json.loads(body)["error"]["message"] == "status 429"
-    assert response.headers["retry-after"] == "3"
+    assert response.headers["retry-after"] == "30"
     assert response.headers["x-bitrouter-error-source"] == "upstream"
     assert response.headers["x-bitrouter-attempts"] == "2"
 
@@ -306,9 +360,9 @@ async def test_the_end_of_all_retries_is_counted_as_one_failed_request(
     upstream.script = error(503)
     await ask(router, CHAT)
     line = await request_log.next_line()
-    assert (line["outcome"], line["attempts"], line["status"]) == ("upstream_error", 2, 503)
+    assert (line["outcome"], line["attempts"], line["status"]) == ("upstream_error", 3, 503)
     assert router.router.services.metrics.attempts == {
-        ("p1:up-1", "5xx"): 1,
+        ("p1:up-1", "5xx"): 2,
         ("p2:up-1", "5xx"): 1,
     }
 

@@ -205,7 +205,7 @@ async def test_explain_tells_the_order_the_protocol_and_the_reason(
     assert (ended.code, ended.err) == (0, "")
     assert [" ".join(line) for line in words(ended.out)] == [
         "fast: route fast, of the configuration",
-        "priority; at most 3 endpoints are tried",
+        "priority; at most 3 attempts",
         "",
         "openai clients",
         "1. chat:up-1 pass through speaks the client's protocol openai: bytes pass through",

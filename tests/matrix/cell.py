@@ -36,6 +36,12 @@ MODELS: Final[Mapping[str, Mapping[str, str]]] = {
         "anthropic": "claude-opus-5",
         "google": "gemini-3-flash",
     },
+    "marking": {
+        "chat": "gpt-5.6-sol",
+        "responses": "gpt-5.6-sol",
+        "anthropic": "claude-sonnet-4-5",
+        "google": "gemini-2.5-flash",
+    },
     "old": {
         "chat": "gpt-4.1",
         "responses": "gpt-4.1",
@@ -43,6 +49,11 @@ MODELS: Final[Mapping[str, Mapping[str, str]]] = {
         "google": "gemini-2.0-flash",
     },
 }
+
+
+def route_to(provider: str, model: str) -> str:
+    """The name of a provider's model."""
+    return f"{provider}-mock:{model}"
 
 
 @dataclass
@@ -68,7 +79,7 @@ class Cell:
     @property
     def route(self) -> str:
         """The name that the client asks for."""
-        return f"{self.provider.name}-mock:{self.model}"
+        return route_to(self.provider.name, self.model)
 
     @property
     def seen(self) -> Seen:
@@ -85,8 +96,15 @@ class Cell:
             raise Unsayable("only other protocols have it")
         return fields[self.client.name]
 
-    async def ask(self, *turns: Any, on_text: OnText | None = None, **settings: Any) -> Reply:
-        """Ask, whole or streamed as it is this cell's turn."""
+    async def ask(
+        self,
+        *turns: Any,
+        on_text: OnText | None = None,
+        at: tuple[str, str] | None = None,
+        **settings: Any,
+    ) -> Reply:
+        """Ask, whole or streamed as it is this cell's turn; `at` another provider's model."""
         question: Question = ask(*turns, **settings)
-        reply = await self.client.ask(self.route, question, stream=self.streamed, on_text=on_text)
-        return reply
+        return await self.client.ask(
+            route_to(*at) if at else self.route, question, stream=self.streamed, on_text=on_text
+        )

@@ -1,4 +1,4 @@
-"""One router in front of four strict providers, and one client of each SDK, for all of the matrix."""
+"""One router in front of four strict providers, and one client of each SDK, for all tests."""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass

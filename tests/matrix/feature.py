@@ -2,11 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from tests.matrix.cell import Cell
 from tests.matrix.outcome import CLIENTS, FULL, Outcome, spelled
 
+Modes = Literal["both", "either", "streamed"]
 Try = Callable[[Cell], Awaitable[None]]
 
 
@@ -14,6 +15,8 @@ Try = Callable[[Cell], Awaitable[None]]
 class Feature:
     """`clients` are those whose protocol can ask for it at all; `to` what becomes of it at an
     upstream when translated, `between` in one cell, native ones included; full where neither says.
+    `modes` is `both`, `streamed` where there is nothing to see otherwise, or, where it is the
+    request alone that matters, `either`: whole in half of the cells and streamed in the others.
     """
 
     group: str
@@ -23,7 +26,16 @@ class Feature:
     to: Mapping[str, Outcome]
     between: Mapping[tuple[str, str], Outcome]
     models: str
-    streams: Sequence[bool]
+    modes: Modes
+
+    def streamed(self, client: str, upstream: str) -> tuple[bool, ...]:
+        """How it is tried in a cell: whole, streamed, or both one after the other."""
+        if self.modes == "both":
+            return (False, True)
+        if self.modes == "streamed":
+            return (True,)
+        turn = CLIENTS.index(client) + CLIENTS.index(upstream) + len(self.title)
+        return (bool(turn % 2),)
 
     def declared(self, client: str, upstream: str) -> Outcome:
         """What becomes of it, in neutral names."""
@@ -47,14 +59,14 @@ def feature(
     to: Mapping[str, Outcome] | None = None,
     between: Mapping[tuple[str, str], Outcome] | None = None,
     models: str = "plain",
-    streams: Sequence[bool] = (False, True),
+    modes: Modes = "both",
 ) -> Callable[[Try], Try]:
     """Declare a feature. The decorated function tries it, and asserts what is left of it."""
 
     def declare(attempt: Try) -> Try:
         assert all(one.title != title for one in FEATURES), title
         FEATURES.append(
-            Feature(group, title, attempt, clients, to or {}, between or {}, models, streams)
+            Feature(group, title, attempt, clients, to or {}, between or {}, models, modes)
         )
         return attempt
 

@@ -13,6 +13,7 @@ _SPELLED: Final[Mapping[str, Mapping[str, str]]] = {
         "user": "safety_identifier",
         "thinking": "reasoning_effort",
         "output": "response_format",
+        "cache": "prompt_cache_breakpoint",
         "parallel_tools": "parallel_tool_calls",
     },
     "responses": {
@@ -20,6 +21,7 @@ _SPELLED: Final[Mapping[str, Mapping[str, str]]] = {
         "thinking": "reasoning",
         "output": "text",
         "logprobs": "include",
+        "cache": "prompt_cache_breakpoint",
         "verbosity": "text.verbosity",
         "parallel_tools": "parallel_tool_calls",
     },
@@ -49,9 +51,9 @@ _SPELLED: Final[Mapping[str, Mapping[str, str]]] = {
 class Outcome:
     """What happens to a feature in one cell.
 
-    `full`: the client cannot tell the difference. `lossy`: it is answered, without what the answer's
-    x-bitrouter-dropped names (`dropped`, in the client's words) or with the change that `note`
-    tells. `refused`: 400, and `words` are in the message.
+    `full`: the client cannot tell the difference. `lossy`: it is answered, without what the
+    answer's x-bitrouter-dropped names (`dropped`), or with the change that `note` tells.
+    `refused`: 400, and `words` are in the message.
     """
 
     kind: Literal["full", "lossy", "refused"]

@@ -1,7 +1,7 @@
 """A question in words that no protocol owns, and what a client understood of the answer.
 
-A client's adapter (`tests.matrix.clients`) turns the one into a call of its SDK and the SDK's answer
-into the other.
+A client's adapter (`tests.matrix.clients`) turns the one into a call of its SDK and the SDK's
+answer into the other.
 """
 
 from collections.abc import Callable, Mapping
@@ -195,7 +195,7 @@ Finish = Literal["stop", "stop_sequence", "length", "tool_calls", "filtered"]
 class Reply:
     """One answer. `finish` is the protocol's word for the end in neutral terms, `raw_finish` as it
     is; `turn` is what the client would put into its history; `texts` are all answers if there are
-    several; `warning` is what the SDK complained about.
+    several; `cited` are the addresses and titles of pages that the text rests on.
     """
 
     text: str = ""
@@ -210,6 +210,7 @@ class Reply:
     id: str = ""
     texts: list[str] = field(default_factory=list)
     logprobs: list[tuple[str, float]] = field(default_factory=list)
+    cited: list[tuple[str, str]] = field(default_factory=list)
     dropped: frozenset[str] = frozenset()
     turn: Any = None
 

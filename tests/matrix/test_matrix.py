@@ -6,11 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.matrix.cell import MODELS, Cell
+from tests.matrix.clients.base import KEY
 from tests.matrix.conftest import Matrix
 from tests.matrix.feature import Feature
-from tests.matrix.features import FEATURES
+from tests.matrix.features import all_features
 from tests.matrix.outcome import CLIENTS, UPSTREAMS, spelled
 from tests.matrix.question import Failed, Unsayable
+from tests.support.strict.google.members import canonical
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -21,10 +23,10 @@ _LIMIT_S = 15
 
 
 def _cells() -> Iterator[object]:
-    for one in FEATURES:
+    for one in all_features():
         for client in one.clients:
             for upstream in UPSTREAMS:
-                for streamed in one.streams:
+                for streamed in one.streamed(client, upstream):
                     mode = "streamed" if streamed else "whole"
                     name = f"{one.title} | {client} to {upstream} | {mode}"
                     yield pytest.param(one, client, upstream, streamed, id=name)
@@ -52,13 +54,23 @@ async def test_a_feature_becomes_what_is_declared(
         else:
             await tried.attempt(cell)
             assert cell.client.dropped == spelled(cell.outcome, client).dropped
+    check_calls(cell)
+
+
+def check_calls(cell: Cell) -> None:
+    """What holds for every call that the router made."""
+    for asked in cell.provider.asked:
+        assert KEY not in str(dict(asked.headers))
+        assert asked.headers["Content-Type"] == "application/json"
+        if cell.provider.name == "google" and not cell.native:
+            assert asked.body == canonical(asked.body), "one spelling, whoever asks"
 
 
 @pytest.mark.parametrize(
     ("tried", "client"),
     [
         pytest.param(one, client, id=f"{one.title} | {client}")
-        for one in FEATURES
+        for one in all_features()
         for client in CLIENTS
         if client not in one.clients
     ],

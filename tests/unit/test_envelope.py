@@ -13,6 +13,7 @@ from bitrouter.envelope import (
     locate,
     read_flag,
     read_model,
+    refuse_duplicates,
     remove_members,
     replace_value,
     split_fields,
@@ -202,6 +203,26 @@ def test_empty_object_has_no_members(body: bytes) -> None:
     assert locate(body, split_fields(body)) == {}
 
 
+@given(objects([]), st.booleans())
+@bounded
+def test_every_member_is_found_where_it_stands(text: ObjectText, compact: bool) -> None:
+    """Without white space the places follow from the sizes, unless a key is written longer than it
+    is read: both ways of finding them have to agree.
+    """
+    if compact:
+        members = tuple(Member(one.key, ":", one.value) for one in text.members)
+        text = ObjectText(members, ("", *[","] * (len(members) - 1), ""), ("", ""))
+    body = text.written()
+    fields = split_fields(body)
+
+    refuse_duplicates(body, fields)
+    found = locate(body, fields)
+
+    assert [(body[one.key : one.value], body[one.value : one.end]) for one in found.values()] == [
+        ((one.key + one.colon).encode(), one.value.encode()) for one in text.members
+    ]
+
+
 # -- duplicate keys -------------------------------------------------------------------------
 
 
@@ -226,6 +247,7 @@ def test_duplicate_key_is_refused_and_its_neighbourhood_named(body: bytes, named
 
     for edit in (
         lambda: locate(body, fields),
+        lambda: refuse_duplicates(body, fields),
         lambda: remove_members(body, fields, frozenset()),
         lambda: replace_value(body, fields, next(iter(fields)), b"0"),
     ):
@@ -249,6 +271,8 @@ def test_any_second_key_of_the_same_meaning_is_refused(
 
     with pytest.raises(InvalidRequest, match="duplicate key"):
         locate(body, split_fields(body))
+    with pytest.raises(InvalidRequest, match="duplicate key"):
+        refuse_duplicates(body, split_fields(body))
 
 
 def test_duplicates_below_the_top_are_for_the_provider_to_judge() -> None:

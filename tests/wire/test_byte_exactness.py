@@ -162,9 +162,6 @@ def test_client_gets_the_providers_answer_byte_for_byte(
     assert answer.headers["x-bitrouter-upstream-request-id"] == "up-1"
 
 
-REFUSED = [400, 402, 404, 409, 413, 418, 422, 429, 500, 503, 529]
-
-
 @st.composite
 def refusals(draw: st.DrawFn) -> bytes:
     """An error body that has `error.message`, among anything else."""
@@ -173,9 +170,7 @@ def refusals(draw: st.DrawFn) -> bytes:
 
 
 @each_protocol
-@given(
-    data=st.data(), status=st.sampled_from([400, 402, 404, 409, 413, 418, 422, 429, 500, 503, 529])
-)
+@given(data=st.data(), status=st.sampled_from([400, 404, 409, 413, 418, 422, 429, 500, 503, 529]))
 @bounded
 def test_client_gets_the_providers_refusal_byte_for_byte(
     wire: Wire, protocol: str, data: st.DataObject, status: int

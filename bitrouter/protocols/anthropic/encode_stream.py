@@ -76,9 +76,6 @@ class MessagesStreamEncoder:
         self._is_open = self._wrote = False
         self._signature = None
 
-    def _is_of(self, index: int) -> bool:
-        return self._block is not None and self._block.index == index
-
     def _delta(self, event: ir.Delta, out: list[bytes]) -> None:
         if self._block is None or self._block.index != event.index:
             return

@@ -27,9 +27,7 @@ def without_foreign(request: Request) -> Request:
     raw = request.fields.get("messages")
     if raw is None or not may_hold_envelope(request.body):
         return request
-    turns = decode_part(_elements, raw)
-    if turns is None:
-        return request
+    turns = decode_part(_elements, raw) or []
     cleaned = [_clean_turn(turn) for turn in turns]
     if all(new is old for new, old in zip(cleaned, turns, strict=True)):
         return request

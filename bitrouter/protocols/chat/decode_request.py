@@ -112,7 +112,8 @@ def _thinking(effort: str | None) -> ir.Thinking | None:
     known = next((word for word in EFFORTS if word == effort), None)
     if known is None:
         raise InvalidRequest(f"reasoning_effort: {effort!r:.80} is not one of {', '.join(EFFORTS)}")
-    return ir.Thinking(effort=known)
+    # There is no field to ask for the thoughts with, and one for them in the answer.
+    return ir.Thinking(effort=known, visible=None if known == "none" else True)
 
 
 def _output(given: types.ResponseFormat | None) -> ir.OutputFormat | None:

@@ -38,6 +38,7 @@ _SETTINGS: Final = (
 _TIERS: Final = {"standard_only": "default", "standard": "default"} | {
     word: word for word in ("auto", "default", "flex", "scale", "priority", "fast")
 }
+_MARKS: Final = frozenset({"cache_control", "prompt_cache_breakpoint"})
 _CACHE_OPTIONS: Final[tuple[str, ...]] = ("mode", "ttl")
 _CHAT_TTL: Final = b'"30m"'
 _fields: Final = msgspec.json.Decoder(Fields)
@@ -108,17 +109,18 @@ def _says_json(request: ir.Request) -> bool:
 
 
 def _mark_last(messages: list[dict[str, Any]], mark: ir.CacheMark, marks: CacheMarks) -> None:
-    """Mark the end of the prompt: the last part of the last message that has text."""
+    """Mark the end of the prompt: the last part that can carry a mark and has none."""
     for message in reversed(messages):
         content = message["content"]
-        if not content:
-            continue
-        if isinstance(content, str):
+        if content and isinstance(content, str):
             part = marks.put({"type": "text", "text": content}, mark)
             message["content"] = [part] if marks else content
-        elif content[-1].get("cache_control", content[-1].get("prompt_cache_breakpoint")) is None:
-            marks.put(content[-1], mark)
-        return
+            return
+        for part in reversed(content or ()):
+            if part["type"] != "refusal":
+                if _MARKS.isdisjoint(part):
+                    marks.put(part, mark)
+                return
 
 
 def _put_tools(

@@ -5,26 +5,27 @@ from typing import Any, Final
 import msgspec
 
 from bitrouter.ir import Usage
+from bitrouter.protocols.chat.types import Count
 
 
 class PromptDetails(msgspec.Struct, gc=False):
     """`usage.prompt_tokens_details`."""
 
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
+    cached_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
 
 
 class CompletionDetails(msgspec.Struct, gc=False):
     """`usage.completion_tokens_details`."""
 
-    reasoning_tokens: int | None = None
+    reasoning_tokens: Count | None = None
 
 
 class ChatUsage(msgspec.Struct):
     """`usage`. Prompt tokens include the cached ones, completion tokens the reasoning."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
 

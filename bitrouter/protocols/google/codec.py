@@ -28,6 +28,7 @@ from bitrouter.protocols.base import (
     versioned_base,
 )
 from bitrouter.protocols.google.error import encode_error, read_error
+from bitrouter.protocols.google.members import INNER_REQUEST
 from bitrouter.protocols.google.passthrough import (
     ArrayPassthrough,
     GoogleSSEPassthrough,
@@ -48,8 +49,6 @@ _BY_METHOD: Final = {operation.suffix[1:]: operation for operation in _OPERATION
 _PATH: Final = re.compile(r"/(?:v1|v1beta|v1alpha)/((?:models|tunedModels)/.+)", re.DOTALL)
 _COLLECTION: Final = "models/"
 
-# In a body of countTokens. Google's JSON has both casings of every name.
-_INNER_REQUEST: Final = frozenset({"generateContentRequest", "generate_content_request"})
 # Ours, or meaningless beside the path: Google refuses a field that it does not know.
 _NOT_FORWARDED: Final = frozenset({"model", "stream"})
 
@@ -100,7 +99,7 @@ class GoogleCodec:
         """See Codec.passthrough_body. Two methods repeat the model deeper in the body."""
         body = remove_members(request.body, request.fields, _NOT_FORWARDED)
         if request.operation is COUNT:
-            for name in _INNER_REQUEST & request.fields.keys():
+            for name in INNER_REQUEST & request.fields.keys():
                 inner = _with_model(bytes(request.fields[name]), model_id)
                 body = replace_value(body, split_fields(body), name, inner)
         if request.operation is EMBED_MANY and "requests" in request.fields:

@@ -10,10 +10,10 @@ from bitrouter.errors import BadResponse
 from bitrouter.protocols.base import decode_part
 from bitrouter.protocols.failure import error_words
 from bitrouter.protocols.google.citations import cite_texts
-from bitrouter.protocols.google.continuity import ORIGIN
 from bitrouter.protocols.google.finish import read_block, read_finish
 from bitrouter.protocols.google.logprobs import read_logprobs
 from bitrouter.protocols.google.said import Said
+from bitrouter.protocols.google.signatures import ORIGIN, SKIP
 from bitrouter.protocols.google.types import Candidate, FunctionCall, GenerateResponse, Part
 from bitrouter.protocols.google.values import read_arguments
 
@@ -87,7 +87,7 @@ def _add(said: Said, part: Part) -> None:
 def signature_of(part: Part) -> ir.Signature | None:
     """A part's signature, which is Google's own."""
     value = part.thought_signature
-    return ir.Signature(ORIGIN, value) if value else None
+    return ir.Signature(ORIGIN, value) if value and value != SKIP else None
 
 
 def call_of(call: FunctionCall, signature: ir.Signature | None) -> ir.ToolCall | None:

@@ -39,6 +39,7 @@ _PLAIN: Final[dict[str, tuple[str, "msgspec.json.Decoder[Any]"]]] = {
 _OUTPUT: Final = frozenset(
     {"responseMimeType", "responseSchema", "responseJsonSchema", "responseFormat"}
 )
+_OTHERS: Final = _OUTPUT | {"topK", "stopSequences", "thinkingConfig", "responseModalities"}
 _OTHER_OUTPUTS: Final = ("audio", "image", "video")
 _JSON: Final = frozenset({"application/json", "application_json"})
 _PLAIN_TEXT: Final = frozenset({"", "text/plain", "text_plain"})
@@ -59,18 +60,27 @@ def decode_config(fields: Fields, dropped: list[str]) -> dict[str, Any]:
         plain = _PLAIN.get(name)
         if plain is not None:
             settings[plain[0]] = decode_body(plain[1], value, f"{_WHERE}.{name}")
-        elif name == "topK":
-            top_k = decode_body(_number, value, f"{_WHERE}.{name}")
-            settings["top_k"] = round(top_k)
-        elif name == "stopSequences":
-            stop = decode_body(_texts, value, f"{_WHERE}.{name}")
-            settings["stop"] = tuple(stop)
-        elif name == "thinkingConfig":
-            settings["thinking"] = _thinking(value, dropped)
-        elif name == "responseModalities":
-            _check_modalities(value)
-        elif name not in _OUTPUT and not says_nothing(value):
+        elif name not in _OTHERS and not says_nothing(value):
             dropped.append(name)
+    if not _OTHERS.isdisjoint(config):
+        settings |= _others(config, dropped)
+    if settings.get("n") == 0:  # as if it were not there
+        del settings["n"]
+    return settings
+
+
+def _others(config: Fields, dropped: list[str]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    if "topK" in config:
+        top_k = decode_body(_number, config["topK"], f"{_WHERE}.topK")
+        settings["top_k"] = round(top_k)
+    if "stopSequences" in config:
+        stop = decode_body(_texts, config["stopSequences"], f"{_WHERE}.stopSequences")
+        settings["stop"] = tuple(stop)
+    if "thinkingConfig" in config:
+        settings["thinking"] = _thinking(config["thinkingConfig"], dropped)
+    if "responseModalities" in config:
+        _check_modalities(config["responseModalities"])
     if not _OUTPUT.isdisjoint(config):
         settings["output"] = _output(config)
     return settings

@@ -13,8 +13,8 @@ from bitrouter.errors import InvalidRequest
 from bitrouter.protocols import media
 from bitrouter.protocols.base import decode_body
 from bitrouter.protocols.continuity import holds_redacted
-from bitrouter.protocols.google.continuity import ORIGIN, read_signature
 from bitrouter.protocols.google.said import Said
+from bitrouter.protocols.google.signatures import ORIGIN, read_signature
 from bitrouter.protocols.google.types import (
     Blob,
     ClientContent,
@@ -78,23 +78,25 @@ class _Conversation:
         self._unanswered: list[ir.ToolCall] = []
 
     def add(self, content: ClientContent, place: int) -> None:
-        where = f"contents[{place}]"
         role = content.role or "user"
         if role == _MODEL:
-            self._add_said(content.parts or [], place, where)
+            self._add_said(content.parts or [], place)
         elif role in _USER:
-            self._add_asked(content.parts or [], place, where)
+            self._add_asked(content.parts or [], place)
         else:
-            raise InvalidRequest(f"{where}.role is unknown: {role!r:.40} (user, model)")
+            raise InvalidRequest(f"contents[{place}].role is unknown: {role!r:.40} (user, model)")
 
-    def _add_said(self, parts: list[ClientPart], place: int, where: str) -> None:
+    def _add_said(self, parts: list[ClientPart], place: int) -> None:
         if self._model is None:
             self._model = Said()
             self._unanswered = []
             self.messages.append(ir.Message("assistant", self._model.blocks))
         for number, part in enumerate(parts):
+            if part.text is not None and part.thought_signature is None:
+                self._model.add_text(part.text, thought=bool(part.thought), signature=None)
+                continue
             self._announce(part)
-            at = f"{where}.parts[{number}]"
+            at = f"contents[{place}].parts[{number}]"
             signature = read_signature(part.thought_signature, f"{at}.thoughtSignature")
             if signature is not None and holds_redacted(part.thought_signature or ""):
                 self._model.add(ir.Reasoning("", signature, redacted=True))
@@ -114,12 +116,16 @@ class _Conversation:
             self._model.close()
             self._model = None
 
-    def _add_asked(self, parts: list[ClientPart], place: int, where: str) -> None:
+    def _add_asked(self, parts: list[ClientPart], place: int) -> None:
         self.end_model_turn()
         blocks: list[ir.Block] = []
         for number, part in enumerate(parts):
+            if part.text is not None:
+                if part.text:
+                    blocks.append(ir.Text(part.text))
+                continue
             self._announce(part)
-            at = f"{where}.parts[{number}]"
+            at = f"contents[{place}].parts[{number}]"
             if part.function_response is not None:
                 blocks.append(self._result(part.function_response, f"{place}.{number}", at))
             elif part.function_call is not None:
@@ -178,10 +184,8 @@ def _made_id(key: str, name: str) -> str:
     return f"call_{hashed(f'{key} {name}')}"
 
 
-def _spoken(part: ClientPart, where: str) -> ir.Text | ir.Media | None:
-    """What a part says by itself; None if that is nothing, or nothing that goes anywhere else."""
-    if part.text is not None:
-        return ir.Text(part.text) if part.text else None
+def _spoken(part: ClientPart, where: str) -> ir.Media | None:
+    """What a part without text shows; None if that goes nowhere else."""
     found = _media(part, where)
     if found is None and _other_kind(part) is None:
         raise InvalidRequest(

@@ -8,11 +8,11 @@ from bitrouter import ir
 from bitrouter.envelope import Fields
 from bitrouter.errors import UnsupportedFeature
 from bitrouter.protocols.base import Request, decode_body
-from bitrouter.protocols.google.continuity import ORIGIN
 from bitrouter.protocols.google.decode_config import decode_config
 from bitrouter.protocols.google.decode_contents import decode_contents, decode_system
 from bitrouter.protocols.google.decode_tools import decode_choice, decode_tools
 from bitrouter.protocols.google.members import members, read_members, says_nothing
+from bitrouter.protocols.google.signatures import ORIGIN
 
 # Google's names for fields of ir.Request.
 _SPELLINGS: Final = {

@@ -22,6 +22,7 @@ from bitrouter.ir import (
     Signature,
     Signed,
     Start,
+    ToolCall,
     Usage,
 )
 from bitrouter.protocols.base import decode_part
@@ -90,21 +91,24 @@ class GoogleStreamDecoder:
         """See StreamDecoder.finish."""
         if self._over:
             return []
-        if self._blocked is not None and not self._candidates:
-            self._over = True
-            return [Finished(self._blocked), End(self.usage)]
         progress = self._candidates
-        if not progress or any(one.finish is None for one in progress.values()):
+        cut = not progress or any(one.finish is None for one in progress.values())
+        if cut and self._blocked is None:
             return self._fail(Failure(502, cut_stream().detail))
         self._over = True
         out: list[Event] = []
         for number, one in progress.items():
             self._end_block(out, one, number)
-        for number, one in progress.items():
-            if one.finish is not None:
-                out.append(Finished(read_finish(one.finish, called=one.called), number))
+        for number, one in (progress or {0: _Progress()}).items():
+            out.append(Finished(self._reason(one), number))
         out.append(End(self.usage))
         return out
+
+    def _reason(self, progress: _Progress) -> Finish:
+        """Why a candidate ended: by its own word, or by that on the prompt, which may come late."""
+        if progress.finish is not None:
+            return read_finish(progress.finish, called=progress.called)
+        return self._blocked or Finish("other")
 
     def _fail(self, failure: Failure) -> list[Event]:
         self._over = True
@@ -163,10 +167,13 @@ class GoogleStreamDecoder:
             elif text:
                 self._end_text(out, progress, number)
                 out.append(Delta(self._blocks.ensure(out, "reasoning", number), text))
-            if part.thought_signature:
-                self._sign(out, part, progress, number)
+            signature = signature_of(part)
+            if signature is not None:
+                self._sign(out, signature, progress, number, thought=bool(part.thought))
         elif part.function_call is not None:
-            self._call(out, part, progress, number)
+            call = call_of(part.function_call, signature_of(part))
+            if call is not None:
+                self._call(out, call, progress, number)
         return logprobs
 
     def _text(
@@ -187,29 +194,26 @@ class GoogleStreamDecoder:
         progress.is_ascii = progress.is_ascii and text.isascii()
         out.append(Delta(index, text, logprobs))
 
-    def _sign(self, out: list[Event], part: Part, progress: _Progress, number: int) -> None:
+    def _sign(
+        self,
+        out: list[Event],
+        signature: Signature,
+        progress: _Progress,
+        number: int,
+        *,
+        thought: bool,
+    ) -> None:
         """A signature ends the thought that it is of. On a text it gets a carrier of its own."""
-        signature = signature_of(part)
-        if signature is None:
-            return
         block = self._blocks.current(number)
-        if not (part.thought and block is not None and block.kind == "reasoning"):
+        if thought and block is not None and block.kind == "reasoning":
+            index = block.index
+        else:
             self._end_block(out, progress, number)
-            self._blocks.start(out, BlockStart(0, "reasoning", number))
-        self._sign_open(out, number, signature)
+            index = self._blocks.start(out, BlockStart(0, "reasoning", number))
+        out.append(Signed(index, signature))
+        self._blocks.end(out, number)
 
-    def _sign_open(self, out: list[Event], number: int, signature: Signature) -> None:
-        block = self._blocks.current(number)
-        if block is not None:
-            out.append(Signed(block.index, signature))
-            self._blocks.end(out, number)
-
-    def _call(self, out: list[Event], part: Part, progress: _Progress, number: int) -> None:
-        if part.function_call is None:
-            return
-        call = call_of(part.function_call, signature_of(part))
-        if call is None:
-            return
+    def _call(self, out: list[Event], call: ToolCall, progress: _Progress, number: int) -> None:
         self._end_block(out, progress, number)
         start = BlockStart(0, "tool_call", number, id=call.id, name=call.name)
         index = self._blocks.start(out, start)

@@ -7,11 +7,11 @@ import msgspec
 from bitrouter import ir
 from bitrouter.errors import UnsupportedFeature
 from bitrouter.protocols.google.citations import write_citations
-from bitrouter.protocols.google.continuity import write_signature
 from bitrouter.protocols.google.finish import finish_word
 from bitrouter.protocols.google.framing import escaped
 from bitrouter.protocols.google.logprobs import write_logprobs
-from bitrouter.protocols.google.parts import Part, call_part, media_part
+from bitrouter.protocols.google.parts import Part, call_part, media_part, sign_first_call
+from bitrouter.protocols.google.signatures import write_signature
 from bitrouter.protocols.google.usage import usage_metadata
 from bitrouter.protocols.translator import Reply
 
@@ -33,6 +33,7 @@ def encode_answer(answer: ir.Answer, reply: Reply) -> bytes:
 
 def _candidate(candidate: ir.Candidate) -> dict[str, Any]:
     parts = [part for block in candidate.blocks if (part := _part(block)) is not None]
+    sign_first_call(parts)  # it may come back to a model of Google's
     out: dict[str, Any] = {
         "content": {"role": "model", "parts": parts or [NOTHING]},
         **finish_members(candidate.finish),

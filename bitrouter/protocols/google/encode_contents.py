@@ -19,13 +19,14 @@ from bitrouter.ir import (
     ToolCall,
     ToolResult,
 )
-from bitrouter.protocols.google.continuity import ORIGIN, SKIP
-from bitrouter.protocols.google.parts import Part, call_part, media_part
+from bitrouter.protocols.google.parts import Part, call_part, media_part, sign_first_call
+from bitrouter.protocols.google.signatures import ORIGIN
 from bitrouter.protocols.google.values import write_response
 from bitrouter.protocols.history import merged, only_own, plain_turns, settled, without_empty_texts
 
 _BOTH: Final[frozenset[Role]] = frozenset({"user", "assistant"})
 _ROLES: Final[dict[Role, str]] = {"user": "user", "assistant": "model"}
+_SPOKEN: Final = (Text, Refusal)
 _OPENING: Final = {"role": "user", "parts": [{"text": "."}]}
 
 Content = dict[str, object]
@@ -118,12 +119,12 @@ class _Writer:
                 carried = None
             elif isinstance(block, Reasoning):
                 carried = self._reasoning(block, blocks[place + 1 : place + 2], parts)
-            elif isinstance(block, Text | Refusal):
+            elif isinstance(block, _SPOKEN):
                 if block.text:
                     parts.append({"text": block.text})
             elif isinstance(block, Media):
                 parts += self._media(block)
-        self._sign_first_call(parts)
+        sign_first_call(parts)
         return parts
 
     def _call(self, call: ToolCall, carried: str | None) -> Part:
@@ -155,9 +156,3 @@ class _Writer:
         else:
             parts.append({"text": "", "thoughtSignature": value})
         return None
-
-    def _sign_first_call(self, parts: list[Part]) -> None:
-        """Gemini 3 refuses a turn whose first call is not signed; older ones do not look."""
-        first = next((part for part in parts if "functionCall" in part), None)
-        if first is not None:
-            first.setdefault("thoughtSignature", SKIP)

@@ -126,7 +126,7 @@ def _output(output: ir.OutputFormat, traits: Traits) -> dict[str, Any]:
 def _thinking(thinking: ir.Thinking, traits: Traits, dropped: list[str]) -> dict[str, Any]:
     """`thinkingConfig`, by a number of tokens or by a word. Source: protocols.md, 2.5, "Effort"."""
     if traits.reasoning == "none":
-        if effort_of(thinking) != "none":
+        if effort_of(thinking) != "none" and thinking != ir.Thinking(visible=False):
             dropped.append("thinking")
         return {}
     config: dict[str, Any] = {}

@@ -29,14 +29,13 @@ from bitrouter.protocols.google.encode_answer import NOTHING, finish_members, si
 from bitrouter.protocols.google.error import encode_error
 from bitrouter.protocols.google.framing import Frames, escaped
 from bitrouter.protocols.google.logprobs import write_logprobs
-from bitrouter.protocols.google.parts import Part, call_part
+from bitrouter.protocols.google.parts import Part, call_part, sign_first_call
 from bitrouter.protocols.google.usage import usage_metadata
 from bitrouter.protocols.translator import Reply
 
 _HEAD: Final = b'{"candidates":[{"content":{"role":"model","parts":[{"text":'
 _THOUGHT: Final = b',"thought":true'
 
-_encode_text: Final = msgspec.json.Encoder().encode
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -61,6 +60,7 @@ class GoogleStreamEncoder:
         self._blocks: dict[int, _Block] = {}
         self._citations: dict[int, WrittenCitations] = {}
         self._finishes: dict[int, Finish] = {}
+        self._called: set[int] = set()  # candidates that have made a call
         self._tail = b"," + escaped(_encode(self._envelope))[1:] + self._frames.after
 
     def encode(self, events: Events) -> bytes:
@@ -74,7 +74,7 @@ class GoogleStreamEncoder:
                 elif event.logprobs:
                     self._write_with_logprobs(out, block, event)
                 else:
-                    text = escaped(_encode_text(event.text))
+                    text = escaped(_encode(event.text))
                     out += (self._frames.begin(), _HEAD, text, block.tail)
             else:
                 self._follow(out, event)
@@ -139,8 +139,12 @@ class GoogleStreamEncoder:
         arguments = "".join(block.arguments)
         call = ToolCall(start.id, start.name, arguments, start.custom)
         part = signed(call_part(call, {}, with_id=True), block.signature)
-        if part is not None:
-            self._write_part(out, part, start.candidate)
+        if part is None:
+            return
+        if start.candidate not in self._called:
+            self._called.add(start.candidate)
+            sign_first_call([part])  # it may come back to a model of Google's
+        self._write_part(out, part, start.candidate)
 
     def _cite(self, candidate: int, event: Cited) -> None:
         """Where in the text it stands is not told: that would need all of the text."""

@@ -14,6 +14,9 @@ import msgspec
 from bitrouter.envelope import Fields
 from bitrouter.protocols.base import decode_body
 
+INNER_REQUEST: Final = frozenset({"generateContentRequest", "generate_content_request"})
+"""The member of a request to count tokens that may hold a whole request to generate."""
+
 _UNDERSCORE: Final = re.compile(r"(?<=[A-Za-z0-9])_([a-z0-9])")
 _NULL: Final = b"null"
 _NULL_BYTES: Final = len(_NULL)
@@ -34,7 +37,7 @@ def members(fields: Mapping[str, msgspec.Raw]) -> Fields:
     return {
         camel_case(name) if "_" in name else name: raw
         for name, raw in fields.items()
-        if len(memoryview(raw)) != _NULL_BYTES or bytes(raw) != _NULL
+        if len(raw) != _NULL_BYTES or bytes(raw) != _NULL
     }
 
 
@@ -45,4 +48,4 @@ def read_members(raw: msgspec.Raw, where: str) -> Fields:
 
 def says_nothing(raw: msgspec.Raw) -> bool:
     """Whether leaving the value out changes nothing: false, or empty."""
-    return len(memoryview(raw)) <= _MOST_NOTHING and bytes(raw) in _SAYS_NOTHING
+    return len(raw) <= _MOST_NOTHING and bytes(raw) in _SAYS_NOTHING

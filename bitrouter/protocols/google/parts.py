@@ -3,12 +3,12 @@
 Source: protocols.md, 1.4; 2.3, "Media".
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from bitrouter.errors import UnsupportedFeature
 from bitrouter.ir import Media, ToolCall
-from bitrouter.protocols.google.continuity import ORIGIN
+from bitrouter.protocols.google.signatures import ORIGIN, SKIP
 from bitrouter.protocols.google.values import write_arguments
 from bitrouter.protocols.media import type_by_name
 
@@ -32,6 +32,15 @@ def call_part(call: ToolCall, names: Mapping[str, str], *, with_id: bool) -> Par
     if with_id and call.id:
         function["id"] = call.id
     return {"functionCall": function}
+
+
+def sign_first_call(parts: Iterable[Part]) -> None:
+    """Sign the first call of a turn by the value for no signature, if it has none: Gemini 3 refuses
+    a turn without, and older ones do not look.
+    """
+    first = next((part for part in parts if "functionCall" in part), None)
+    if first is not None:
+        first.setdefault("thoughtSignature", SKIP)
 
 
 def media_part(media: Media) -> Part | None:

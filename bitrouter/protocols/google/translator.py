@@ -2,7 +2,6 @@
 
 from bitrouter import ir
 from bitrouter.protocols.base import Request
-from bitrouter.protocols.google.continuity import ORIGIN
 from bitrouter.protocols.google.decode_answer import decode_answer
 from bitrouter.protocols.google.decode_request import decode_request
 from bitrouter.protocols.google.decode_stream import GoogleStreamDecoder
@@ -10,6 +9,7 @@ from bitrouter.protocols.google.encode_answer import encode_answer
 from bitrouter.protocols.google.encode_request import encode_request
 from bitrouter.protocols.google.encode_stream import GoogleStreamEncoder
 from bitrouter.protocols.google.error import decode_error
+from bitrouter.protocols.google.signatures import ORIGIN
 from bitrouter.protocols.google.without_foreign import without_foreign
 from bitrouter.protocols.translator import (
     Encoded,

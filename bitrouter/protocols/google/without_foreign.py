@@ -12,7 +12,8 @@ from bitrouter.envelope import Fields, replace_value, split_fields
 from bitrouter.ir import Signature
 from bitrouter.protocols.base import Request, decode_part
 from bitrouter.protocols.continuity import may_hold_envelope, unseal_from_base64
-from bitrouter.protocols.google.continuity import ORIGIN, SKIP
+from bitrouter.protocols.google.members import INNER_REQUEST
+from bitrouter.protocols.google.signatures import ORIGIN, SKIP
 
 _CONTENTS: Final = "contents"
 _SIGNATURES: Final = ("thoughtSignature", "thought_signature")
@@ -30,19 +31,31 @@ def without_foreign(request: Request) -> Request:
 
     Raises InvalidRequest for a body with a duplicate key.
     """
-    raw = request.fields.get(_CONTENTS)
-    if raw is None or not may_hold_envelope(bytes(raw)):
+    body = _cleaned(request.body, request.fields)
+    for name in INNER_REQUEST & request.fields.keys():
+        inner = bytes(request.fields[name])
+        fields = decode_part(_fields, inner)
+        if fields is not None:
+            body = replace_value(body, split_fields(body), name, _cleaned(inner, fields))
+    if body is request.body:
         return request
+    return msgspec.structs.replace(request, body=body, fields=split_fields(body))
+
+
+def _cleaned(body: bytes, fields: Fields) -> bytes:
+    """A request with its `contents` cleaned, the very same if there is nothing to clean."""
+    raw = fields.get(_CONTENTS)
+    if raw is None or not may_hold_envelope(bytes(raw)):
+        return body
     contents = decode_part(_list, bytes(raw))
     if contents is None:
-        return request
+        return body
     turns = [_Turn(content) for content in contents]
     for place, turn in enumerate(turns):
         if may_hold_envelope(bytes(turn.raw)):
             _clean(turn, turns[:place])
     written = [turn.written() for turn in turns if turn.parts or not turn.changed]
-    body = replace_value(request.body, request.fields, _CONTENTS, msgspec.json.encode(written))
-    return msgspec.structs.replace(request, body=body, fields=split_fields(body))
+    return replace_value(body, fields, _CONTENTS, msgspec.json.encode(written))
 
 
 class _Turn:

@@ -45,10 +45,14 @@ class Tools(msgspec.Struct):
             raise InvalidRequest(f"{where}.type is required")
 
     def _add_search(self, tool: types.Tool) -> None:
-        domains = tool.filters.allowed_domains if tool.filters else None
-        self.web_search = WebSearch(tool.search_context_size, domains or ())
+        filters = tool.filters or types.Filters()
+        self.web_search = WebSearch(tool.search_context_size, filters.allowed_domains or ())
         if is_given(tool.user_location):
             self.dropped.append("user_location")
+        if tool.external_web_access is False:
+            self.dropped.append("external_web_access")
+        if filters.blocked_domains:
+            self.dropped.append("blocked_domains")
 
 
 def _own(tool: types.Tool, namespace: str | None, where: str) -> Tool:

@@ -20,6 +20,7 @@ from bitrouter.ir import (
 )
 from bitrouter.protocols import openai
 from bitrouter.protocols.responses.encode_items import OutputItem, message_item
+from bitrouter.protocols.responses.error import failed_error
 from bitrouter.protocols.responses.namespaces import names_in
 from bitrouter.protocols.responses.response_object import ResponseObject, ending
 from bitrouter.protocols.responses.stream_items import (
@@ -115,15 +116,14 @@ class ResponsesStreamEncoder:
 
     def fail(self, error: RouterError) -> bytes:
         """`response.failed` with the output so far, or the flat `error` if nothing was told yet."""
-        stated = openai.error_object(error)
         if not self._started:
-            self._events.event("error", stated | {"type": "error"})
+            self._events.event("error", openai.error_object(error) | {"type": "error"})
             return self._events.take()
         response = self._response.state(
             "failed",
             whole_output(self._output.items, self._unfinished()),
             self._usage,
-            error={"code": stated["code"], "message": stated["message"]},
+            error=failed_error(error),
         )
         self._tell("response.failed", response)
         return self._events.take()

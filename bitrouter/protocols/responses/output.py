@@ -64,7 +64,7 @@ def read_citations(annotations: Iterable[msgspec.Raw] | None) -> tuple[Citation,
 
 def read_logprobs(raw: msgspec.Raw) -> tuple[LogProb, ...]:
     """The tokens' probabilities, none if there are none."""
-    if len(memoryview(raw)) <= 2:
+    if len(raw) <= 2:
         return ()
     return tuple(one.neutral() for one in decode_part(_logprobs, raw) or ())
 

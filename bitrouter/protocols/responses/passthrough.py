@@ -10,6 +10,7 @@ from bitrouter.ir import Failure, Usage
 from bitrouter.protocols import openai
 from bitrouter.protocols.base import decode_part
 from bitrouter.protocols.passthrough import SSEPassthrough
+from bitrouter.protocols.responses.error import failed_error
 from bitrouter.protocols.responses.usage import UsageHolder
 from bitrouter.sse import SSEEvent
 
@@ -93,10 +94,7 @@ class ResponsesPassthrough(SSEPassthrough):
         created = decode_part(_created, self._first)
         if created is None or created.response is None:
             return error_event(error, 0)
-        failed = created.response | {
-            "status": "failed",
-            "error": {"code": error.code, "message": error.detail},
-        }
+        failed = created.response | {"status": "failed", "error": failed_error(error)}
         return _frame(
             "response.failed",
             {"type": "response.failed", "sequence_number": number + 1, "response": failed},

@@ -120,16 +120,22 @@ class StreamBlocks:
 
     def cite(self, out: list[Event], place: Place, citation: Citation) -> None:
         """A citation of a text: of the open one, or of one that has yet to begin."""
-        if self._place is None or self._place[:2] != place[:2]:
-            if place in self._told:
+        if not self._is_open(place):
+            if self.has_told(place):
                 return
             self._begin(out, place, BlockStart(0, "text"))
         self._cited += 1
         out.append(Cited(self._index, citation))
 
     def cited_in(self, place: Place) -> int:
-        """How many citations of the open text were told."""
-        return self._cited if self._place is not None and self._place[:2] == place[:2] else 0
+        """How many citations of a text were told, if it is the open one."""
+        return self._cited if self._is_open(place) else 0
+
+    def _is_open(self, place: Place) -> bool:
+        """Whether the open block is this part of an item, or may be it for want of a number."""
+        if self._place is None or self._place[:2] != place[:2]:
+            return False
+        return self._place[2] == place[2] or self._place[2] is None or place[2] is None
 
     def sign(self, out: list[Event], key: ItemKey, signature: Signature) -> None:
         """The signature of an item's reasoning; on a block without text if there is none open."""

@@ -18,7 +18,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 
 def is_given(raw: msgspec.Raw) -> bool:
     """Whether a member is there, null being the same as absent."""
-    return len(memoryview(raw)) > 0 and bytes(raw) != b"null"
+    return len(raw) > 0 and bytes(raw) != b"null"
 
 
 # -- content --------------------------------------------------------------------------------
@@ -79,6 +79,7 @@ class Filters(msgspec.Struct):
     """`filters` of a web search."""
 
     allowed_domains: tuple[str, ...] | None = None
+    blocked_domains: tuple[str, ...] | None = None
 
 
 class Tool(msgspec.Struct):
@@ -94,6 +95,7 @@ class Tool(msgspec.Struct):
     search_context_size: str | None = None
     filters: Filters | None = None
     user_location: msgspec.Raw = ABSENT
+    external_web_access: bool | None = None
     cache_control: Breakpoint | None = None
 
 

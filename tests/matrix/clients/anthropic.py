@@ -61,9 +61,7 @@ class AnthropicClient(Client):
 
     def __init__(self, url: str) -> None:
         super().__init__()
-        self.sdk = AsyncAnthropic(
-            base_url=url, api_key=KEY, max_retries=0, http_client=self.http
-        )
+        self.sdk = AsyncAnthropic(base_url=url, api_key=KEY, max_retries=0, http_client=self.http)
 
     async def send(self, model: str, question: Question, stream: bool, on_text: OnText) -> Reply:
         """See Client.send."""
@@ -240,10 +238,13 @@ def _reply(message: Any) -> Reply:
         match block.type:
             case "text":
                 reply.text += block.text
+                reply.cited += [(one.url, one.title) for one in block.citations or ()]
             case "thinking":
                 reply.thinking += block.thinking
             case "tool_use":
                 reply.calls.append(Called(block.id, block.name, block.input))
+            case _:
+                pass
     if message.stop_details is not None and message.stop_reason == "refusal":
         reply.refusal = message.stop_details.explanation or ""
     reply.texts = [reply.text]

@@ -21,6 +21,7 @@ from tests.matrix.question import (
     Question,
     Replayed,
     Reply,
+    Result,
     Results,
     Said,
     SaidCalls,
@@ -142,13 +143,15 @@ def _messages(turn: Turn) -> Iterator[dict[str, Any]]:
         case Replayed(native=message):
             yield message
         case Results():
-            for result in turn.results:
-                if result.is_error or result.media:
-                    raise Unsayable("a tool result that is not text")
-                content = result.text
-                yield {"role": "tool", "tool_call_id": result.call.id, "content": content}
+            yield from map(_result, turn.results)
             if turn.remark:
                 yield {"role": "user", "content": turn.remark}
+
+
+def _result(result: Result) -> dict[str, Any]:
+    if result.is_error or result.media:
+        raise Unsayable("a tool result that is not text")
+    return {"role": "tool", "tool_call_id": result.call.id, "content": result.text}
 
 
 def _call(call: Called) -> dict[str, Any]:
@@ -225,8 +228,15 @@ def _reply(completion: Any) -> Reply:
         id=completion.id,
         texts=[choice.message.content or "" for choice in completion.choices],
         logprobs=[(one.token, one.logprob) for one in tokens],
+        cited=_cited(message),
         turn=without_sdks_own(message.to_dict()),
     )
+
+
+def _cited(message: Any) -> list[tuple[str, str]]:
+    """In a stream the SDK's helper has them as they came."""
+    notes = [one if isinstance(one, dict) else one.to_dict() for one in message.annotations or ()]
+    return [(one["url_citation"]["url"], one["url_citation"]["title"]) for one in notes]
 
 
 def without_sdks_own(value: Any) -> Any:

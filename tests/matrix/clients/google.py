@@ -161,7 +161,9 @@ def _content(turn: Turn) -> types.Content:
 
 
 def _call(call: Called) -> types.Part:
-    return types.Part(function_call=types.FunctionCall(id=call.id, name=call.name, args=call.arguments))
+    return types.Part(
+        function_call=types.FunctionCall(id=call.id, name=call.name, args=call.arguments)
+    )
 
 
 def _result(result: Result) -> types.Part:
@@ -261,6 +263,10 @@ def _read_end(answers: list[types.GenerateContentResponse], reply: Reply) -> Non
         for one in answer.candidates or ():
             if one.finish_reason is not None:
                 reply.raw_finish = one.finish_reason.value
+            grounding = one.grounding_metadata
+            for chunk in grounding.grounding_chunks or () if grounding else ():
+                if chunk.web is not None:
+                    reply.cited.append((chunk.web.uri or "", chunk.web.title or ""))
             if one.logprobs_result is not None and not one.index:
                 chosen = one.logprobs_result.chosen_candidates or ()
                 reply.logprobs += [(c.token or "", c.log_probability or 0) for c in chosen]

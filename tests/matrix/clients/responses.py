@@ -68,36 +68,28 @@ class ResponsesClient(Client):
         return _reply(response)
 
     async def _streamed(self, call: dict[str, Any], hear: OnText, heard: list[str]) -> Reply:
-        final = None
+        final: Any = None
         numbers = []
         async with self.sdk.responses.stream(**call) as stream:
             async for event in stream:
                 numbers.append(event.sequence_number)
-                match event.type:
-                    case "response.output_text.delta":
-                        hear(event.delta)
-                    case "response.completed" | "response.incomplete":
-                        final = event.response
-                    case "response.failed":
-                        error = event.response.error
-                        raise Failed(
-                            error.message,
-                            status=None,
-                            kind=error.code,
-                            code=error.code,
-                            heard="".join(heard),
-                        )
-                    case "error":
-                        raise Failed(
-                            event.message,
-                            status=None,
-                            kind=event.code,
-                            code=event.code,
-                            heard="".join(heard),
-                        )
+                if event.type == "response.output_text.delta":
+                    hear(event.delta)
+                elif event.type in ("response.completed", "response.incomplete"):
+                    final = event.response
+                elif event.type == "response.failed":
+                    raise _told(event.response.error, heard)
+                elif event.type == "error":
+                    raise _told(event, heard)
         assert numbers == list(range(len(numbers)))
         assert final is not None, "the stream ended without a terminal event"
         return _reply(final)
+
+
+def _told(error: Any, heard: list[str]) -> Failed:
+    """A failure that the SDK passes on as an event."""
+    words = "".join(heard)
+    return Failed(error.message, status=None, kind=error.code, code=error.code, heard=words)
 
 
 # -- the question -----------------------------------------------------------------------------
@@ -168,8 +160,7 @@ def _result(result: Result) -> dict[str, Any]:
     output: Any = result.text
     if result.media:
         output = [_part(result.text), *(_part(part) for part in result.media)]
-    item = {"type": kind or "function_call_output", "call_id": result.call.id, "output": output}
-    return item
+    return {"type": kind or "function_call_output", "call_id": result.call.id, "output": output}
 
 
 def _part(part: Part) -> dict[str, Any]:
@@ -245,6 +236,8 @@ def _reply(response: Any) -> Reply:
                 reply.calls.append(Called(item.call_id, item.name, parsed(item.arguments)))
             case "custom_tool_call":
                 reply.calls.append(Called(item.call_id, item.name, item.input))
+            case _:
+                pass
     reply.texts = [reply.text]
     return reply
 
@@ -255,6 +248,8 @@ def _read_message(item: Any, reply: Reply) -> None:
             reply.refusal += part.refusal
             continue
         reply.text += part.text
+        notes = [one for one in part.annotations if one.type == "url_citation"]
+        reply.cited += [(one.url, one.title) for one in notes]
         reply.logprobs += [(one.token, one.logprob) for one in part.logprobs or ()]
 
 

@@ -23,14 +23,14 @@ async def text(cell: Cell) -> None:
     assert cell.seen.stream is cell.streamed
 
 
-@feature(GROUP, "several texts in one turn")
+@feature(GROUP, "several texts in one turn", modes="either")
 async def several_texts(cell: Cell) -> None:
     await cell.ask(User("One. ", "Two. ", "[[text]]"))
     [turn] = cell.seen.turns
     assert turn.text == "One. Two. [[text]]"
 
 
-@feature(GROUP, "system prompt")
+@feature(GROUP, "system prompt", modes="either")
 async def system_prompt(cell: Cell) -> None:
     await cell.ask("Hi", system=_SYSTEM)
     assert cell.seen.system == [_SYSTEM]
@@ -40,6 +40,7 @@ async def system_prompt(cell: Cell) -> None:
 @feature(
     GROUP,
     "system prompt in the middle of a conversation",
+    modes="either",
     clients=("chat", "responses"),
     to={
         "anthropic": lossy(note="moves to the beginning: there is one place for it"),
@@ -69,7 +70,7 @@ async def several_turns(cell: Cell) -> None:
     ]
 
 
-@feature(GROUP, "several user turns in a row")
+@feature(GROUP, "several user turns in a row", modes="either")
 async def several_user_turns(cell: Cell) -> None:
     await cell.ask("One. ", "[[text]]")
     assert "".join(turn.text for turn in cell.seen.turns) == "One. [[text]]"
@@ -79,6 +80,7 @@ async def several_user_turns(cell: Cell) -> None:
 @feature(
     GROUP,
     "a history that begins with the model",
+    modes="either",
     to={
         "anthropic": lossy(note="a user turn `.` is put in front"),
         "google": lossy(note="a user turn `.` is put in front"),
@@ -107,6 +109,7 @@ async def prefill(cell: Cell) -> None:
 @feature(
     GROUP,
     "an empty text beside others",
+    modes="either",
     between={
         ("anthropic", "anthropic"): refused("non-whitespace", "the provider refuses it"),
     },
@@ -119,6 +122,7 @@ async def empty_text(cell: Cell) -> None:
 @feature(
     GROUP,
     "nothing but empty texts",
+    modes="either",
     to={
         "chat": refused("empty"),
         "responses": refused("empty"),
@@ -141,7 +145,7 @@ async def empty_answer(cell: Cell) -> None:
     assert (reply.text, reply.calls, reply.finish) == ("", [], "stop")
 
 
-@feature(GROUP, "streams are passed on as they come", streams=(True,))
+@feature(GROUP, "streams are passed on as they come", modes="streamed")
 async def as_it_comes(cell: Cell) -> None:
     reply = await cell.ask("[[slow]]", on_text=lambda text: cell.provider.release.set())
     assert reply.text == SCRIPTS["slow"][0].text

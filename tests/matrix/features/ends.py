@@ -4,9 +4,10 @@ from typing import Final
 
 from tests.matrix.cell import Cell
 from tests.matrix.feature import every_pair, feature
+from tests.matrix.features.reasoning import thinking
 from tests.matrix.features.tools import TOOLS
 from tests.matrix.outcome import lossy
-from tests.matrix.question import Counted
+from tests.matrix.question import Counted, Unsayable
 from tests.support.strict.script import SCRIPTS, THINKING
 
 GROUP: Final = "Ends and usage"
@@ -50,20 +51,38 @@ async def stop_sequence(cell: Cell) -> None:
         assert reply.finish == "stop"
 
 
+_NO_WORDS: Final = lossy(note="no place for its words: they are text")
+
+
 @feature(
     GROUP,
-    "refusal of the model's",
+    "refusal of the model's, in words",
     between={
-        **every_pair(lossy(note="the words of the refusal are text"), clients=("google",)),
+        ("google", "chat"): _NO_WORDS,
+        ("google", "responses"): _NO_WORDS,
     },
 )
 async def refusal(cell: Cell) -> None:
     reply = await cell.ask("[[refusal]]")
-    words = SCRIPTS["refusal"][0].parts[0].text  # type: ignore[union-attr]  # a Refuse
-    if cell.provider.name == "google" or cell.provider.name == "anthropic":
-        assert reply.finish == "filtered"
+    words = "I cannot help with that."
+    if cell.provider.name in ("chat", "responses"):
+        assert reply.finish in ("stop", "filtered")
+        assert words in (reply.text, reply.refusal)
     else:
-        assert words in (reply.refusal, reply.text)
+        assert reply.finish == "filtered"
+    if cell.provider.name == cell.client.name == "anthropic":
+        assert reply.refusal == words
+
+
+@feature(GROUP, "refusal of the model's, in the history", clients=("chat", "responses"))
+async def refusal_in_the_history(cell: Cell) -> None:
+    if cell.client.name not in ("chat", "responses"):
+        raise Unsayable("no place for the words of a refusal")
+    first = await cell.ask("[[refusal]]")
+    if cell.provider.name in ("chat", "responses"):
+        second = await cell.ask("Hi", first.replayed, "[[text]]")
+        assert second.text == SCRIPTS["text"][0].text
+        assert cell.seen.turns[1].text == "I cannot help with that."
 
 
 @feature(GROUP, "cut by the vendor's filter")
@@ -102,9 +121,7 @@ def _expected(cell: Cell, tokens: Counted) -> Counted:
     ),
 )
 async def usage(cell: Cell) -> None:
-    from tests.matrix.features.reasoning import _thinking
-
-    reply = await cell.ask("[[reasoning]]", **_thinking(cell))
+    reply = await cell.ask("[[reasoning]]", **thinking(cell))
     told = THINKING
     expected = Counted(told.input, told.cached, told.cache_write, told.output, told.reasoning)
     assert reply.counted == _expected(cell, expected)

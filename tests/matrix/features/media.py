@@ -21,13 +21,13 @@ async def _only_media(cell: Cell, *parts: Part) -> SeenMedia:
     return media
 
 
-@feature(GROUP, "image in base64")
+@feature(GROUP, "image in base64", modes="either")
 async def image(cell: Cell) -> None:
     media = await _only_media(cell, Image(PNG))
     assert media == SeenMedia("image", "image/png", PNG)
 
 
-@feature(GROUP, "image by address")
+@feature(GROUP, "image by address", modes="either")
 async def image_url(cell: Cell) -> None:
     media = await _only_media(cell, Image(url=_URL))
     assert (media.kind, media.url) == ("image", _URL)
@@ -36,6 +36,7 @@ async def image_url(cell: Cell) -> None:
 @feature(
     GROUP,
     "detail of an image",
+    modes="either",
     clients=("chat", "responses"),
     to={"anthropic": lossy("detail"), "google": lossy("detail")},
 )
@@ -47,6 +48,7 @@ async def detail(cell: Cell) -> None:
 @feature(
     GROUP,
     "image of a type that only Google takes",
+    modes="either",
     to={
         "chat": refused("image/heic"),
         "responses": refused("image/heic"),
@@ -62,7 +64,7 @@ async def image_type(cell: Cell) -> None:
     assert media.media_type == "image/heic"
 
 
-@feature(GROUP, "PDF in base64")
+@feature(GROUP, "PDF in base64", modes="either")
 async def pdf(cell: Cell) -> None:
     media = await _only_media(cell, Pdf(PDF))
     assert media == SeenMedia("document", "application/pdf", PDF)
@@ -71,6 +73,7 @@ async def pdf(cell: Cell) -> None:
 @feature(
     GROUP,
     "PDF by address",
+    modes="either",
     clients=("responses", "anthropic", "google"),
     to={"chat": refused("by its URL")},
 )
@@ -82,6 +85,7 @@ async def pdf_url(cell: Cell) -> None:
 @feature(
     GROUP,
     "plain text as a document",
+    modes="either",
     clients=("anthropic", "google"),
     to={
         "chat": lossy(note="becomes a text of the turn"),
@@ -102,6 +106,7 @@ async def text_document(cell: Cell) -> None:
 @feature(
     GROUP,
     "sound",
+    modes="either",
     clients=("chat", "responses", "google"),
     to={"anthropic": refused("audio")},
 )

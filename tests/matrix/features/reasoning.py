@@ -4,13 +4,13 @@ from typing import Any, Final
 
 from tests.matrix.cell import Cell
 from tests.matrix.feature import feature
-from tests.matrix.features.tools import TOOLS, results
+from tests.matrix.features.tools import TOOLS, check_ids, results
 from tests.matrix.outcome import CLIENTS, lossy, refused
 from tests.matrix.question import Unsayable
 from tests.support.strict.script import SCRIPTS, THOUGHTS
 
 GROUP: Final = "Reasoning"
-_SHOWS: Final = {
+_SHOWS: Final[dict[str, dict[str, Any]]] = {
     # Who asks in which words to see it. Chat has none: its servers show it or do not.
     "chat": {"effort": "low"},
     "responses": {"effort": "low", "show_thinking": True},
@@ -19,7 +19,7 @@ _SHOWS: Final = {
 }
 
 
-def _thinking(cell: Cell) -> dict[str, Any]:
+def thinking(cell: Cell) -> dict[str, Any]:
     """How this client asks for thinking that it can see."""
     if cell.client.name == "anthropic" and cell.model == "claude-opus-4-6":
         return {"effort": "low", "show_thinking": True}
@@ -31,6 +31,7 @@ def _thinking(cell: Cell) -> dict[str, Any]:
 @feature(
     GROUP,
     "effort",
+    modes="either",
     models="thinking",
     between={
         ("anthropic", "anthropic"): refused("adaptive thinking", "the provider refuses it"),
@@ -51,6 +52,7 @@ async def effort(cell: Cell) -> None:
 @feature(
     GROUP,
     "effort, newest models",
+    modes="either",
     models="newest",
 )
 async def effort_newest(cell: Cell) -> None:
@@ -64,7 +66,9 @@ async def effort_newest(cell: Cell) -> None:
     assert cell.seen.thinking == expected[cell.provider.name]
 
 
-@feature(GROUP, "thinking budget", clients=("anthropic", "google"), models="thinking")
+@feature(
+    GROUP, "thinking budget", clients=("anthropic", "google"), models="thinking", modes="either"
+)
 async def budget(cell: Cell) -> None:
     await cell.ask("[[text]]", budget=2048, max_tokens=4000)
     expected: dict[str, dict[str, Any]] = {
@@ -80,6 +84,7 @@ async def budget(cell: Cell) -> None:
 @feature(
     GROUP,
     "thinking on a model that does not think",
+    modes="either",
     models="old",
     to={name: lossy("thinking") for name in CLIENTS},
     between={(name, name): refused("", "the provider refuses it") for name in CLIENTS},
@@ -89,20 +94,14 @@ async def not_thinking(cell: Cell) -> None:
     assert cell.seen.thinking == {}
 
 
-_NOT_ASKED: Final = {
-    ("chat", upstream): lossy(note="chat has no word to ask for it, so nobody is asked")
-    for upstream in ("responses", "google")
-}
-
-
-@feature(GROUP, "thinking shown", models="thinking", between=_NOT_ASKED)
+@feature(GROUP, "thinking shown", models="thinking")
 async def shown(cell: Cell) -> None:
-    reply = await cell.ask("[[reasoning]]", **_thinking(cell))
+    reply = await cell.ask("[[reasoning]]", **thinking(cell))
     assert reply.text == "Hello!"
-    assert reply.thinking == ("" if cell.outcome.note else THOUGHTS)
+    assert reply.thinking == THOUGHTS
 
 
-@feature(GROUP, "thinking shown, newest models", models="newest", between=_NOT_ASKED)
+@feature(GROUP, "thinking shown, newest models", models="newest")
 async def shown_newest(cell: Cell) -> None:
     await shown(cell)
 
@@ -118,7 +117,7 @@ async def shown_newest(cell: Cell) -> None:
     },
 )
 async def not_shown(cell: Cell) -> None:
-    asked = {**_thinking(cell), "show_thinking": False}
+    asked = {**thinking(cell), "show_thinking": False}
     reply = await cell.ask("[[reasoning]]", **asked)
     assert reply.text == "Hello!"
     if not cell.outcome.note:
@@ -137,7 +136,7 @@ async def earlier_turn_newest(cell: Cell) -> None:
 
 
 async def _two_turns(cell: Cell) -> None:
-    asked = _thinking(cell)
+    asked = thinking(cell)
     first = await cell.ask("[[reasoning]]", **asked)
     second = await cell.ask("[[reasoning]]", first.replayed, "Again!", **asked)
     assert second.text == "Hello again!"
@@ -152,7 +151,7 @@ async def _two_turns(cell: Cell) -> None:
     clients=("responses", "anthropic", "google"),
 )
 async def redacted(cell: Cell) -> None:
-    asked = _thinking(cell)
+    asked = thinking(cell)
     if cell.client.name == "chat":
         raise Unsayable("there is no place for it")
     first = await cell.ask("[[redacted]]", **asked)
@@ -163,6 +162,42 @@ async def redacted(cell: Cell) -> None:
         assert cell.seen.thoughts == ["", THOUGHTS]
 
 
+_BUDGETED: Final = lossy("thinking")
+
+
+@feature(
+    GROUP,
+    "thinking before a call that has to be made",
+    models="thinking",
+    modes="either",
+    to={"anthropic": _BUDGETED},
+    between={("anthropic", "anthropic"): refused("forces tool use", "the provider refuses it")},
+)
+async def forced(cell: Cell) -> None:
+    asked = {**thinking(cell), "choice": "required:get_weather"}
+    reply = await cell.ask("[[tool]]", tools=TOOLS, **asked)
+    assert [made.name for made in reply.calls] == ["get_weather"]
+    assert bool(cell.seen.thinking) == (not cell.loses("thinking"))
+
+
+@feature(
+    GROUP,
+    "more thinking than the limit of tokens leaves room for",
+    models="thinking",
+    modes="either",
+    clients=("chat", "responses"),
+    to={"anthropic": lossy(note="as much as fits; below 1,024 tokens none")},
+)
+async def too_much(cell: Cell) -> None:
+    if cell.client.name in ("anthropic", "google"):
+        raise Unsayable("there the budget is a number")
+    reply = await cell.ask("[[text]]", effort="high", max_tokens=4000)
+    assert reply.finish == "stop"
+    assert cell.seen.settings["max_tokens"] == 4000
+    if cell.outcome.note:
+        assert 1024 <= cell.seen.thinking["budget"] < 4000
+
+
 # -- loops of calls ---------------------------------------------------------------------------
 
 
@@ -171,7 +206,7 @@ async def _loop(cell: Cell, script: str, forget: bool = False) -> None:
     turns: list[Any] = [f"[[{script}]]"]
     steps = SCRIPTS[script]
     for number, step in enumerate(steps):
-        reply = await cell.ask(*turns, tools=TOOLS, **_thinking(cell))
+        reply = await cell.ask(*turns, tools=TOOLS, **thinking(cell))
         assert reply.text == step.text, number
         assert [made.name for made in reply.calls] == [made.name for made in step.calls]
         assert reply.finish == ("tool_calls" if step.calls else "stop")
@@ -181,6 +216,7 @@ async def _loop(cell: Cell, script: str, forget: bool = False) -> None:
                 call.pop("extra_content", None)
         if reply.calls:
             turns += [reply.replayed, results(reply, *["ok"] * len(reply.calls))]
+    check_ids(cell)
     thought = [step.thinking for step in steps if step.thinking]
     assert cell.seen.thoughts == ([] if cell.outcome.note else thought)
 

@@ -16,7 +16,7 @@ async def _settings(cell: Cell, **settings: Any) -> dict[str, Any]:
     return cell.seen.settings
 
 
-@feature(GROUP, "limit of tokens")
+@feature(GROUP, "limit of tokens", modes="either")
 async def max_tokens(cell: Cell) -> None:
     assert (await _settings(cell, max_tokens=500))["max_tokens"] == 500
 
@@ -24,6 +24,7 @@ async def max_tokens(cell: Cell) -> None:
 @feature(
     GROUP,
     "a limit below 16 tokens",
+    modes="either",
     to={"responses": lossy(note="16 is the least there")},
     between={("responses", "responses"): refused("max_output_tokens", "the provider refuses it")},
 )
@@ -32,7 +33,7 @@ async def small_max_tokens(cell: Cell) -> None:
     assert (await _settings(cell, max_tokens=3))["max_tokens"] == expected
 
 
-@feature(GROUP, "no limit of tokens", clients=("chat", "responses", "google"))
+@feature(GROUP, "no limit of tokens", clients=("chat", "responses", "google"), modes="either")
 async def no_max_tokens(cell: Cell) -> None:
     if cell.client.name == "anthropic":
         raise Unsayable("there it is required")
@@ -40,7 +41,7 @@ async def no_max_tokens(cell: Cell) -> None:
     assert (await _settings(cell)).get("max_tokens") in (expected, 8192)
 
 
-@feature(GROUP, "temperature")
+@feature(GROUP, "temperature", modes="either")
 async def temperature(cell: Cell) -> None:
     assert (await _settings(cell, temperature=0.5))["temperature"] == 0.5
 
@@ -48,6 +49,7 @@ async def temperature(cell: Cell) -> None:
 @feature(
     GROUP,
     "temperature above 1",
+    modes="either",
     clients=("chat", "responses", "google"),
     to={"anthropic": lossy(note="1 is the most there")},
 )
@@ -56,7 +58,7 @@ async def high_temperature(cell: Cell) -> None:
     assert (await _settings(cell, temperature=1.5))["temperature"] == expected
 
 
-@feature(GROUP, "top_p")
+@feature(GROUP, "top_p", modes="either")
 async def top_p(cell: Cell) -> None:
     assert (await _settings(cell, top_p=0.25))["top_p"] == 0.25
 
@@ -64,6 +66,7 @@ async def top_p(cell: Cell) -> None:
 @feature(
     GROUP,
     "temperature with top_p",
+    modes="either",
     to={"anthropic": lossy("top_p")},
     between={("anthropic", "anthropic"): refused("cannot both", "the provider refuses it")},
 )
@@ -76,6 +79,7 @@ async def temperature_with_top_p(cell: Cell) -> None:
 @feature(
     GROUP,
     "temperature on models that take none",
+    modes="either",
     models="without sampling",
     to={
         "chat": lossy("temperature"),
@@ -96,6 +100,7 @@ async def temperature_refused(cell: Cell) -> None:
 @feature(
     GROUP,
     "top_k",
+    modes="either",
     clients=("anthropic", "google"),
     to={"chat": lossy("top_k"), "responses": lossy("top_k")},
 )
@@ -107,6 +112,7 @@ async def top_k(cell: Cell) -> None:
 @feature(
     GROUP,
     "stop sequences",
+    modes="either",
     clients=("chat", "anthropic", "google"),
     to={"responses": lossy("stop")},
 )
@@ -118,6 +124,7 @@ async def stop(cell: Cell) -> None:
 @feature(
     GROUP,
     "more stop sequences than chat takes",
+    modes="either",
     clients=("chat", "anthropic", "google"),
     to={"responses": lossy("stop"), "chat": lossy("stop")},
     between={("chat", "chat"): refused("stop", "the provider refuses it")},
@@ -131,6 +138,7 @@ async def many_stops(cell: Cell) -> None:
 @feature(
     GROUP,
     "penalties",
+    modes="either",
     clients=("chat", "google"),
     models="old",
     to={"responses": lossy(*_PENALTIES), "anthropic": lossy(*_PENALTIES)},
@@ -145,6 +153,7 @@ async def penalties(cell: Cell) -> None:
 @feature(
     GROUP,
     "seed",
+    modes="either",
     clients=("chat", "google"),
     to={"responses": lossy("seed"), "anthropic": lossy("seed")},
 )
@@ -165,7 +174,7 @@ async def n(cell: Cell) -> None:
     assert cell.seen.n == 2
 
 
-@feature(GROUP, "one answer, said so", clients=("chat", "google"))
+@feature(GROUP, "one answer, said so", clients=("chat", "google"), modes="either")
 async def one_answer(cell: Cell) -> None:
     reply = await cell.ask("[[short]]", n=1)
     assert reply.texts == ["Hi."]
@@ -189,6 +198,7 @@ async def logprobs(cell: Cell) -> None:
 @feature(
     GROUP,
     "verbosity",
+    modes="either",
     clients=("chat", "responses"),
     to={"anthropic": lossy("verbosity"), "google": lossy("verbosity")},
 )
@@ -200,6 +210,7 @@ async def verbosity(cell: Cell) -> None:
 @feature(
     GROUP,
     "the end user",
+    modes="either",
     clients=("chat", "responses", "anthropic"),
     to={"google": lossy("user")},
 )
@@ -211,6 +222,7 @@ async def user(cell: Cell) -> None:
 @feature(
     GROUP,
     "metadata",
+    modes="either",
     clients=("chat", "responses"),
     to={"anthropic": lossy("metadata"), "google": lossy("metadata")},
 )
@@ -222,6 +234,7 @@ async def metadata(cell: Cell) -> None:
 @feature(
     GROUP,
     "prompt cache key",
+    modes="either",
     clients=("chat", "responses"),
     to={"anthropic": lossy("prompt_cache_key"), "google": lossy("prompt_cache_key")},
 )
@@ -229,3 +242,15 @@ async def prompt_cache_key(cell: Cell) -> None:
     key = {"prompt_cache_key": "k"}
     settings = await _settings(cell, own=cell.own({"chat": key, "responses": key}))
     assert settings.get("prompt_cache_key") == (None if cell.loses("prompt_cache_key") else "k")
+
+
+@feature(
+    GROUP,
+    "service tier",
+    modes="either",
+)
+async def service_tier(cell: Cell) -> None:
+    words = {"anthropic": "standard_only", "google": "standard"}
+    asked = words.get(cell.client.name, "default")
+    tier = (await _settings(cell, service_tier=asked)).get("service_tier")
+    assert tier == words.get(cell.provider.name, "default")

@@ -16,6 +16,7 @@ def _not_here(client: str, words: str) -> dict[tuple[str, str], Any]:
 @feature(
     GROUP,
     "previous_response_id",
+    modes="either",
     clients=("responses",),
     between=_not_here("responses", "previous_response_id"),
 )
@@ -31,6 +32,7 @@ async def previous_response(cell: Cell) -> None:
 @feature(
     GROUP,
     "conversation",
+    modes="either",
     clients=("responses",),
     between=every_pair(refused("conversation"), clients=("responses",))
     | {("responses", "responses"): refused("conv_1", "there is no such conversation")},
@@ -42,6 +44,7 @@ async def conversation(cell: Cell) -> None:
 @feature(
     GROUP,
     "hosted tools of OpenAI's",
+    modes="either",
     clients=("responses",),
     between=_not_here("responses", "file_search"),
 )
@@ -54,6 +57,7 @@ async def hosted_openai(cell: Cell) -> None:
 @feature(
     GROUP,
     "hosted tools of Google's",
+    modes="either",
     clients=("google",),
     between=_not_here("google", "codeExecution"),
 )
@@ -64,24 +68,8 @@ async def hosted_google(cell: Cell) -> None:
 
 @feature(
     GROUP,
-    "web search",
-    to={"chat": refused("web_search")},
-)
-async def web_search(cell: Cell) -> None:
-    own: dict[str, dict[str, Any]] = {
-        "chat": {"web_search_options": {}},
-        "responses": {"tools": [{"type": "web_search"}]},
-        "anthropic": {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
-        "google": {"tools": [{"googleSearch": {}}]},
-    }
-    await cell.ask("[[text]]", own=cell.own(own))
-    expected = "googleSearch" if cell.provider.name == "google" else "web_search"
-    assert cell.seen.hosted_tools == [expected]
-
-
-@feature(
-    GROUP,
     "cachedContent",
+    modes="either",
     clients=("google",),
     between={
         **_not_here("google", "cachedContent"),
@@ -94,6 +82,7 @@ async def cached_content(cell: Cell) -> None:
 @feature(
     GROUP,
     "safety settings",
+    modes="either",
     clients=("google",),
     between=every_pair(lossy("safetySettings"), clients=("google",)),
 )
@@ -105,6 +94,7 @@ async def safety_settings(cell: Cell) -> None:
 @feature(
     GROUP,
     "marks in the prompt to cache up to",
+    modes="either",
     clients=("anthropic",),
     to={name: lossy("cache") for name in ("chat", "responses", "google")},
 )
@@ -115,6 +105,42 @@ async def cache_marks(cell: Cell) -> None:
     assert cell.seen.cache_marks == (["Long."] if cell.native else [])
 
 
-@feature(GROUP, "store", clients=("chat", "responses"))
+@feature(
+    GROUP,
+    "OpenAI's marks in the prompt to cache up to",
+    clients=("chat", "responses"),
+    modes="either",
+    models="marking",
+    to={"google": lossy("cache")},
+)
+async def breakpoints(cell: Cell) -> None:
+    mark = {"prompt_cache_breakpoint": {"mode": "explicit"}}
+    chat = {"role": "user", "content": [{"type": "text", "text": "[[text]]", **mark}]}
+    responses = {"role": "user", "content": [{"type": "input_text", "text": "[[text]]", **mark}]}
+    await cell.ask(
+        "[[text]]",
+        own=cell.own({"chat": {"messages": [chat]}, "responses": {"input": [responses]}}),
+    )
+    assert cell.seen.cache_marks == ([] if cell.loses("cache") else ["[[text]]"])
+
+
+@feature(
+    GROUP,
+    "marks in the prompt to cache up to, newest OpenAI models",
+    clients=("anthropic",),
+    modes="either",
+    models="marking",
+    to={"google": lossy("cache")},
+)
+async def newest_cache_marks(cell: Cell) -> None:
+    block = {"type": "text", "text": "Long.", "cache_control": {"type": "ephemeral"}}
+    await cell.ask("[[text]]", own=cell.own({"anthropic": {"system": [block]}}))
+    assert cell.seen.all_system == "Long."
+    assert cell.seen.cache_marks == ([] if cell.loses("cache") else ["Long."])
+
+
+@feature(GROUP, "store", clients=("chat", "responses"), modes="either")
 async def store(cell: Cell) -> None:
-    await cell.ask("[[text]]", own=cell.own({"chat": {"store": True}, "responses": {"store": True}}))
+    await cell.ask(
+        "[[text]]", own=cell.own({"chat": {"store": True}, "responses": {"store": True}})
+    )

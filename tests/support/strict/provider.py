@@ -147,7 +147,7 @@ class StrictProvider(ABC):
             self.check_caller(asked)
             asked = Asked(asked.path, asked.query, asked.headers, body.load(raw), raw)
             seen = self.read(asked)
-            step = next_step(seen, self.issued)
+            step = next_step(seen)
             self.seen.append(seen)
             self.asked.append(asked)
             if step.fault is not None and step.fault.when == "status":

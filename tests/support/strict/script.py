@@ -20,10 +20,21 @@ Finish = Literal["stop", "stop_sequence", "length", "filtered", "blocked"]
 
 
 @dataclass(frozen=True)
+class Cite:
+    """A web page that the text from character `start` to `end` rests on."""
+
+    url: str
+    title: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
 class Say:
     """Text."""
 
     text: str
+    cites: tuple[Cite, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -172,6 +183,20 @@ SCRIPTS: Final[Mapping[str, tuple[Step, ...]]] = {
         Step((Say("One row."),)),
     ),
     "length": (Step((Say("It is sunn"),), "length"),),
+    "cited": (
+        Step(
+            (
+                Say(
+                    "Sunny. Warm.",
+                    (
+                        Cite("https://example.com/sun", "Sun", 0, 6),
+                        Cite("https://example.com/heat", "Heat", 7, 12),
+                    ),
+                ),
+            ),
+        ),
+    )
+    * 2,
     "half-call": (
         Step((Say("Let me look."), Call("get_weather", written='{"city": "Zür')), "length"),
     ),
@@ -207,12 +232,8 @@ SCRIPTS: Final[Mapping[str, tuple[Step, ...]]] = {
 }
 
 
-def next_step(seen: Seen, issued: frozenset[str] | set[str]) -> Step:
-    """What to say to a request. Raises Refused when its history is not what was said.
-
-    `issued` are the ids of calls that the provider has made; a call in the history without one of
-    them is a change.
-    """
+def next_step(seen: Seen) -> Step:
+    """What to say to a request. Raises Refused when its history is not what was said."""
     name, since = _last_marker(seen)
     if name not in SCRIPTS:
         raise Refused(f"there is no script {name!r}")
@@ -221,7 +242,7 @@ def next_step(seen: Seen, issued: frozenset[str] | set[str]) -> Step:
     if len(said) >= len(steps):
         raise Refused(f"script {name!r} has {len(steps)} steps, the history has {len(said)}")
     for number, (step, turn) in enumerate(zip(steps, said, strict=False)):
-        for problem in _changes(step, turn, issued):
+        for problem in _changes(step, turn):
             raise Refused(f"history harmed: turn {number} of {name!r}: {problem}")
     return steps[len(said)]
 
@@ -234,7 +255,7 @@ def _last_marker(seen: Seen) -> tuple[str, int]:
     return name, place
 
 
-def _changes(step: Step, turn: SeenTurn, issued: frozenset[str] | set[str]) -> Iterator[str]:
+def _changes(step: Step, turn: SeenTurn) -> Iterator[str]:
     if turn.text != step.text:
         yield f"the text was {step.text!r} and is {turn.text!r}"
     if len(turn.calls) != len(step.calls):
@@ -244,9 +265,6 @@ def _changes(step: Step, turn: SeenTurn, issued: frozenset[str] | set[str]) -> I
             yield f"the tool called was {said.name} and is {seen.name}"
         if seen.arguments not in (said.free_text, _object(said)):
             yield f"the arguments were {said} and are {seen.arguments!r}"
-    for call in turn.calls:
-        if call.id is not None and call.id not in issued:
-            yield f"the call's id {call.id!r} is not one that was issued"
     if turn.thoughts and "".join(turn.thoughts) != step.thinking:
         yield f"the thinking was {step.thinking!r} and is {turn.thoughts!r}"
 

@@ -1,7 +1,7 @@
 """What a provider understood of a request, in words that are the same for all four.
 
-It is read from the wire by the providers alone, without any code of the router's, so that a test can
-compare what a client meant with what arrived.
+It is read from the wire by the providers alone, without any code of the router's, so that a test
+can compare what a client meant with what arrived.
 """
 
 from dataclasses import dataclass, field
@@ -104,7 +104,8 @@ class Seen:
 
     `choice` is auto, required, none or the names that are allowed after `auto:` or `required:`;
     `settings` holds what else was set, under neutral names (those of ir.Request); `thinking` how
-    much to think, in the vendor's own words; `output` the form of the answer.
+    much to think, in the vendor's own words; `output` the form of the answer; `legacy` that chat's
+    functions were declared as they once were.
     """
 
     model: str
@@ -121,6 +122,7 @@ class Seen:
     output: Settings | None = None
     cache_marks: list[str] = field(default_factory=list)
     n: int = 1
+    legacy: bool = False
     usage_in_stream: bool = True
 
     @property

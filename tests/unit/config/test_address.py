@@ -3,6 +3,7 @@ import pytest
 from bitrouter.config.address import (
     Address,
     api_base_problem,
+    is_link_local_url,
     is_loopback,
     is_loopback_url,
     parse_listen,
@@ -116,3 +117,24 @@ def test_an_origin_is_scheme_host_and_port() -> None:
     assert not same_origin("https://h", "http://h")
     assert not same_origin("https://h", "https://h:8443")
     assert not same_origin("https://h", "https://other")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://169.254.169.254/latest",
+        "http://[fe80::1]:80",
+        "http://[::ffff:169.254.1.1]",
+        "http://100.100.100.200",
+        "http://[fd00:ec2::254]",
+        "http://metadata.google.internal/v1",
+        "https://Metadata.Google.Internal.",
+    ],
+)
+def test_a_link_local_url_is_told(url: str) -> None:
+    assert is_link_local_url(url)
+
+
+@pytest.mark.parametrize("url", ["http://10.0.0.1", "http://127.0.0.1", "https://api.example/v1"])
+def test_others_are_not(url: str) -> None:
+    assert not is_link_local_url(url)

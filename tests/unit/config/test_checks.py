@@ -57,6 +57,10 @@ def message(problem: str) -> str:
             "providers: {openai: {timeouts: {connect: 0}}}",
             "providers.openai.timeouts.connect: must be more than 0",
         ),
+        (
+            "models: {m: {endpoints: [{provider: local, model_id: x}], timeouts: {idle: 0s}}}",
+            "models.m.timeouts.idle: must be more than 0",
+        ),
     ],
 )
 def test_server_and_timers(problems: Problems, text: str, expected: str) -> None:

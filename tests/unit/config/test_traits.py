@@ -225,7 +225,11 @@ EXAMPLES: list[tuple[str, str, dict[str, Any]]] = [
         "google",
         {"efforts": ("minimal", *LOW_TO_HIGH)},
     ),
-    ("gemini-3-pro-preview", "google", {"reasoning": "level", "efforts": ("low", "high")}),
+    (
+        "gemini-3-pro-preview",
+        "google",
+        {"reasoning": "level", "efforts": LOW_TO_HIGH},
+    ),
     ("google/gemini-2.5-pro", "openai", {"reasoning": "effort", "unsupported": ()}),
     ("google/gemini-3-pro-preview", "openai", {"call_signatures": True}),
     ("google/gemini-2.5-pro", "openai", {"call_signatures": False}),

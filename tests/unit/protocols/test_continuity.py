@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bitrouter.ir import Signature
 from bitrouter.protocols.continuity import (
+    holds_redacted,
     may_hold_envelope,
     seal,
     seal_in_base64,
@@ -28,6 +29,20 @@ signatures = st.builds(
 def test_what_was_sealed_comes_back(signature: Signature) -> None:
     assert unseal(seal(signature)) == signature
     assert unseal_from_base64(seal_in_base64(signature)) == signature
+
+
+@given(signatures, st.booleans())
+def test_envelope_tells_what_was_redacted(signature: Signature, redacted: bool) -> None:
+    text = seal(signature, redacted=redacted)
+    carried = seal_in_base64(signature, redacted=redacted)
+
+    assert (unseal(text), holds_redacted(text)) == (signature, redacted)
+    assert (unseal_from_base64(carried), holds_redacted(carried)) == (signature, redacted)
+
+
+@pytest.mark.parametrize("carried", ["", "EqQBCgIYAhIM", "br1.a.???", "YnIx", "br1"])
+def test_what_is_no_envelope_holds_nothing_redacted(carried: str) -> None:
+    assert not holds_redacted(carried)
 
 
 @given(signatures)

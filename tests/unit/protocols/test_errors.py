@@ -60,6 +60,7 @@ def every_error() -> list[RouterError]:
     """One of each class that can be answered with."""
     special: dict[str, RouterError] = {
         "MethodNotAllowed": errors.MethodNotAllowed("text", allow=["POST"]),
+        "RequestTimeout": errors.RequestTimeout("body_read", 5.0),
         "UpstreamTimeout": errors.UpstreamTimeout("idle", 5.0),
         "Rejected": errors.Rejected(418, "text", headers={}, body=b"", retryable=False),
         "StreamRefused": errors.StreamRefused("text"),

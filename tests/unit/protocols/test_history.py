@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 from bitrouter.errors import InvalidRequest
 from bitrouter.ir import (
     Block,
+    CacheMark,
+    Citation,
+    Media,
     Message,
     Reasoning,
     Request,
@@ -25,6 +28,7 @@ from bitrouter.protocols.history import (
     id_within,
     merged,
     only_own,
+    plain_turns,
     settled,
     tool_names,
     wire_names,
@@ -52,6 +56,59 @@ def result(number: int, text: str = "ok", name: str | None = None) -> ToolResult
 
 def same(call_id: str) -> str:
     return call_id
+
+
+def test_conversation_of_single_texts_in_turns_is_plain() -> None:
+    turns = [user("a"), assistant(" b "), user("c")]
+
+    assert plain_turns(turns) == [("user", "a"), ("assistant", " b "), ("user", "c")]
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [],
+        [assistant("a")],
+        [user("a"), user("b")],
+        [user("a"), assistant("b"), assistant("c")],
+        [Message("system", [Text("a")])],
+        [user("a"), Message("system", [Text("b")])],
+        [user()],
+        [user("a", "b")],
+        [user("")],
+        [user(" \n")],
+        [user(Text("a", CacheMark()))],
+        [user("a"), assistant(Text("b", citations=(Citation("https://example.com"),)))],
+        [user(Media("image", url="https://example.com/a.png"))],
+        [user("a"), assistant(call(1))],
+        [user("a"), assistant(Reasoning("b"))],
+    ],
+)
+def test_any_other_conversation_is_not(turns: list[Message]) -> None:
+    assert plain_turns(turns) is None
+
+
+@given(
+    st.lists(
+        st.builds(
+            Message,
+            st.sampled_from(["user", "assistant"]),
+            st.lists(
+                st.builds(Text, st.sampled_from(["a", "b ", " ", ""])) | st.just(call(1)),
+                min_size=1,
+                max_size=2,
+            ),
+        ),
+        max_size=4,
+    )
+)
+def test_nothing_is_to_be_put_in_order_where_it_is_plain(turns: list[Message]) -> None:
+    plain = plain_turns(turns)
+
+    if plain is not None:
+        own = [Message(turn.role, only_own(turn.blocks, "a")) for turn in turns]
+        assert settled(merged(without_empty_texts(own, blank=True), BOTH), same) == turns
+        assert [Message(role, [Text(text)]) for role, text in plain] == turns
 
 
 def test_system_texts_are_gathered_wherever_they_stand() -> None:

@@ -1,7 +1,9 @@
 """From a model's name to the endpoints that serve it."""
 
+import msgspec
 import pytest
 
+from bitrouter.config.schema import Duration, Timeouts, TimeoutsEntry
 from bitrouter.errors import RouteNotFound
 from bitrouter.routing.table import OTHER, RouteTable, nearest
 from tests.support.routes import entry, provider, table
@@ -196,3 +198,46 @@ def test_looking_for_nearest_names_compares_a_bounded_number(
 
     assert compared
     assert max(compared) <= 64
+
+
+# -- timers ---------------------------------------------------------------------------------
+
+SLOW = msgspec.structs.replace(
+    provider("slow", models=["m"]), timeouts=Timeouts(total=Duration(900), idle=Duration(90))
+)
+
+
+def test_a_routes_own_timers_win_over_those_of_its_providers() -> None:
+    own = TimeoutsEntry(first_byte=Duration(7), total=Duration(30))
+    models = {
+        name: msgspec.structs.replace(entry("slow:m"), timeouts=timeouts)
+        for name, timeouts in (("own", own), ("own/*", own), ("plain", None))
+    }
+    found = table([SLOW], models)
+
+    def timers(name: str) -> tuple[float, ...]:
+        (endpoint,) = found.resolve(name).endpoints
+        timeouts = endpoint.timeouts
+        return timeouts.first_byte, timeouts.idle, timeouts.total
+
+    assert timers("own") == timers("own/x") == (7, 90, 30)
+    assert timers("plain") == timers("slow:m") == timers("slow:unlisted") == (60, 90, 900)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "timeouts", "expected"),
+    [
+        (("quick:m",), None, 600),
+        (("quick:m", "slow:m"), None, 900),
+        (("quick:m", "slow:m"), TimeoutsEntry(total=Duration(90)), 90),
+        (("quick:m",), TimeoutsEntry(first_byte=Duration(1200)), 1200),
+    ],
+)
+def test_a_request_may_take_as_long_as_the_most_patient_endpoint_may(
+    endpoints: tuple[str, ...], timeouts: TimeoutsEntry | None, expected: float
+) -> None:
+    route = msgspec.structs.replace(entry(*endpoints), timeouts=timeouts)
+
+    found = table([SLOW, provider("quick")], {"m": route}).resolve("m")
+
+    assert found.within_s == expected

@@ -1,53 +1,13 @@
 """One timer for all waits of an answer, on a clock that the test turns."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import cast
 
 import pytest
 
 from bitrouter.errors import UpstreamTimeout
 from bitrouter.upstream.timer import ReadTimer
-
-
-@dataclass(eq=False)
-class Timer:
-    """What `call_at` gives back."""
-
-    when: float
-    ring: Callable[[], None]
-    running: list["Timer"]
-
-    def cancel(self) -> None:
-        if self in self.running:
-            self.running.remove(self)
-
-
-class Clock:
-    """The part of an event loop that a timer needs; time stands still until `turn` is called."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-        self.set = 0
-        self.running: list[Timer] = []
-
-    def time(self) -> float:
-        return self.now
-
-    def call_at(self, when: float, ring: Callable[[], None]) -> Timer:
-        self.set += 1
-        self.running.append(Timer(when, ring, self.running))
-        return self.running[-1]
-
-    def turn(self, seconds: float) -> None:
-        end = self.now + seconds
-        while due := [one for one in self.running if one.when <= end]:
-            first = min(due, key=lambda one: one.when)
-            first.cancel()
-            self.now = max(self.now, first.when)
-            first.ring()
-        self.now = end
+from tests.support.clock import Clock
 
 
 @pytest.fixture

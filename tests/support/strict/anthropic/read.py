@@ -93,7 +93,7 @@ def _read_tools(wire: shapes.Request, seen: Seen) -> None:
             seen.choice = "none"
         case _:
             seen.choice = "auto"
-    if not isinstance(choice, shapes.ChoiceNone):
+    if isinstance(choice, shapes.ChoiceAuto | shapes.ChoiceAny | shapes.ChoiceTool):
         alone = given(choice.disable_parallel_tool_use)
         seen.parallel = None if alone is None else not alone
 
@@ -224,6 +224,10 @@ def _read_settings(wire: shapes.Request, seen: Seen) -> None:
         seen.settings["user"] = user
     if given(wire.cache_control) is not None:
         seen.cache_marks.append("request")
+    _read_thinking(wire, seen)
+
+
+def _read_thinking(wire: shapes.Request, seen: Seen) -> None:
     match given(wire.thinking):
         case shapes.Enabled(budget_tokens=budget, display=display):
             seen.thinking = {"budget": budget}
@@ -233,6 +237,8 @@ def _read_settings(wire: shapes.Request, seen: Seen) -> None:
             seen.thoughts_shown = given(display) != "omitted"
         case shapes.Disabled():
             seen.thinking = {"disabled": True}
+        case _:
+            pass
     output = given(wire.output_config)
     if output is not None and (effort := given(output.effort)):
         seen.thinking["effort"] = effort

@@ -60,7 +60,8 @@ def _check_sampling(wire: shapes.Request, able: Abilities) -> None:
         raise Refused("`temperature`, `top_p` and `top_k` are not supported for this model.")
     if temperature is not None and top_p is not None and not able.temperature_with_top_p:
         raise Refused(
-            "`temperature` and `top_p` cannot both be specified for this model. Please use only one."
+            "`temperature` and `top_p` cannot both be specified for this model. Please use only"
+            " one."
         )
     for place, sequence in enumerate(given(wire.stop_sequences) or ()):
         if not sequence.strip():
@@ -195,8 +196,8 @@ def _check_results(
     for unknown in set(answered) - set(open_calls):
         raise Refused(
             f"messages.{place}.content.0: unexpected `tool_use_id` found in `tool_result` blocks:"
-            f" {unknown}. Each `tool_result` block must have a corresponding `tool_use` block in the"
-            " previous message."
+            f" {unknown}. Each `tool_result` block must have a corresponding `tool_use` block in"
+            " the previous message."
         )
     if set(open_calls) - set(answered) or len(answered) != len(open_calls):
         raise Refused(_unanswered(place, open_calls))

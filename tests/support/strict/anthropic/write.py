@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from tests.support.strict.script import (
+    Cite,
     Redacted,
     Refuse,
     Say,
@@ -80,8 +81,9 @@ def _blocks(
     thinks = seen.thinking.keys() & {"budget", "adaptive"}
     for part in spoken(step, seen):
         match part:
-            case Say(text=text):
-                yield {"type": "text", "text": text, "citations": None}, ""
+            case Say(text=text, cites=cites):
+                noted = [_citation(cite, text) for cite in cites] or None
+                yield {"type": "text", "text": text, "citations": noted}, ""
             case Think(text=text) if thinks:
                 shown = text if seen.thoughts_shown else ""
                 signature = signer.sign("thinking", text)
@@ -94,12 +96,22 @@ def _blocks(
                 yield {**call, "input": part.arguments or {}}, part.text
 
 
+def _citation(cite: Cite, text: str) -> dict[str, Any]:
+    return {
+        "type": "web_search_result_location",
+        "cited_text": text[cite.start : cite.end],
+        "encrypted_index": "RW5jcnlwdGVk",
+        "title": cite.title,
+        "url": cite.url,
+    }
+
+
 def stream(step: Step, seen: Seen, new_id: NewId, signer: Signer) -> list[bytes]:
     """The answer as events."""
     told = [*_blocks(step, seen, new_id, signer)]
     blocks = [block for block, _ in told if block is not None]
     numbers = usage(step.tokens)
-    begun = {
+    begun: dict[str, Any] = {
         "id": new_id("msg_01"),
         "type": "message",
         "role": "assistant",
@@ -130,8 +142,10 @@ def event(told: dict[str, Any]) -> bytes:
 def _block_events(block: Block, text: str) -> Iterator[dict[str, Any]]:
     match block["type"]:
         case "text":
-            opened = {**block, "text": ""}
+            noted = block["citations"] or []
+            opened = {**block, "text": "", "citations": [] if noted else None}
             deltas = [{"type": "text_delta", "text": piece} for piece in pieces(block["text"])]
+            deltas += [{"type": "citations_delta", "citation": one} for one in noted]
         case "thinking":
             opened = {**block, "thinking": "", "signature": ""}
             deltas = [
@@ -141,7 +155,7 @@ def _block_events(block: Block, text: str) -> Iterator[dict[str, Any]]:
         case "tool_use":
             opened = {**block, "input": {}}
             # A call without arguments has no fragments at all.
-            fragments = ["", *pieces(text, 3)] if block["input"] or text != "{}" else []
+            fragments = ["", *pieces(text, 7)] if block["input"] or text != "{}" else []
             deltas = [{"type": "input_json_delta", "partial_json": one} for one in fragments]
         case _:
             opened, deltas = block, []

@@ -4,7 +4,7 @@ Source: protocols.md, 1.1 ("Rules of the API"), 4 (G46, G48).
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from msgspec import UNSET
@@ -151,7 +151,9 @@ def _read_tools(wire: shapes.Request, seen: Seen) -> None:
             raise Refused(f"tools[{place}]: duplicate name {read_tool.name!r}", param="tools")
         seen.tools[read_tool.name] = read_tool
     for legacy in given(wire.functions) or ():
-        seen.tools[legacy.name] = SeenTool(legacy.name, given(legacy.description))
+        schema = given(legacy.parameters)
+        seen.tools[legacy.name] = SeenTool(legacy.name, given(legacy.description), schema)
+        seen.legacy = True
     if given(wire.tools) == []:
         raise Refused("[] is too short - 'tools'", param="tools")
     seen.parallel = given(wire.parallel_tool_calls)
@@ -240,6 +242,7 @@ def _read_messages(wire: shapes.Request, seen: Seen, thoughts: dict[int, str]) -
                     raise Refused(f"{where}: duplicate tool call ids", param=where)
             case shapes.UserMessage():
                 seen.turns.append(SeenTurn("user", list(_user(message, where))))
+                _note_marks(message.content, seen.cache_marks)
             case _:
                 _read_system(message, seen)
     if open_calls:
@@ -251,8 +254,7 @@ def _read_system(message: shapes.SystemMessage | shapes.DeveloperMessage, seen: 
         seen.turns.append(SeenTurn("system", [_all_text(message)]))
     else:
         seen.system.append(_all_text(message))
-    if not isinstance(message.content, str):
-        _note_marks(message.content, seen.cache_marks)
+    _note_marks(message.content, seen.cache_marks)
 
 
 def _read_result(
@@ -278,8 +280,9 @@ def _read_result(
 
 
 def _assistant(message: shapes.AssistantMessage, where: str) -> SeenTurn:
-    content, calls = given(message.content), given(message.tool_calls)
-    legacy, refusal = given(message.function_call), given(message.refusal)
+    content = None if message.content is UNSET else message.content
+    calls, refusal = given(message.tool_calls), given(message.refusal)
+    legacy = given(message.function_call)
     if content is None and not calls and legacy is None and refusal is None:
         raise Refused(
             f"Invalid value for 'content': expected a string, got null. ({where})",
@@ -289,7 +292,8 @@ def _assistant(message: shapes.AssistantMessage, where: str) -> SeenTurn:
     if isinstance(content, str):
         blocks += [content] if content else []
     else:
-        blocks += [p.text if isinstance(p, shapes.TextPart) else p.refusal for p in content or ()]
+        for part in content or []:
+            blocks.append(part.text if isinstance(part, shapes.TextPart) else part.refusal)
     blocks += [refusal] if refusal else []
     for call in calls or ():
         blocks.append(_call(call, where))
@@ -367,8 +371,14 @@ def document_from_data_url(url: str, where: str) -> SeenMedia:
 # -- the rest ---------------------------------------------------------------------------------
 
 
-def _note_marks(parts: list[shapes.TextPart], marks: list[str]) -> None:
-    marks += [part.text for part in parts if given(part.prompt_cache_breakpoint) is not None]
+def _note_marks(parts: str | Sequence[Any], marks: list[str]) -> None:
+    """Note what is marked to be cached up to: its text, or what else it is."""
+    marked: Sequence[Any] = [] if isinstance(parts, str) else parts
+    marks += [
+        part.text if isinstance(part, shapes.TextPart) else "media"
+        for part in marked
+        if given(part.prompt_cache_breakpoint) is not None
+    ]
 
 
 def _read_settings(wire: shapes.Request, seen: Seen) -> None:
@@ -388,10 +398,10 @@ def _read_settings(wire: shapes.Request, seen: Seen) -> None:
     seen.n = given(wire.n) or 1
     options = given(wire.stream_options)
     seen.usage_in_stream = bool(options and given(options.include_usage))
-    for message in wire.messages:
-        if isinstance(message, shapes.UserMessage) and not isinstance(message.content, str):
-            texts = [part for part in message.content if isinstance(part, shapes.TextPart)]
-            _note_marks(texts, seen.cache_marks)
+    _read_format(wire, seen)
+
+
+def _read_format(wire: shapes.Request, seen: Seen) -> None:
     match given(wire.response_format):
         case shapes.ObjectFormat():
             seen.output = {}
@@ -402,3 +412,5 @@ def _read_settings(wire: shapes.Request, seen: Seen) -> None:
                 )
             seen.output = {"name": form.name, "schema": given(form.schema)}
             seen.output["strict"] = given(form.strict)
+        case _:
+            pass

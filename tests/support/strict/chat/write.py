@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from tests.support.strict.chat.read import thinks_aloud
 from tests.support.strict.script import (
+    Cite,
+    Redacted,
     Refuse,
     Say,
     SpokenCall,
@@ -77,9 +79,11 @@ def _choice(step: Step, seen: Seen, new_id: NewId, index: int) -> dict[str, Any]
     message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
     calls: list[dict[str, Any]] = []
     tokens: list[dict[str, Any]] = []
+    message["annotations"] = []
     for part in spoken(step, seen):
         match part:
-            case Say(text=text):
+            case Say(text=text, cites=cites):
+                message["annotations"] += map(_annotation, cites)
                 message["content"] = (message["content"] or "") + _numbered(text, index)
                 tokens += [logprob(one, seen.settings.get("top_logprobs", 0)) for one in text[:3]]
             case Think(text=text) if thinks_aloud(seen.model):
@@ -88,12 +92,22 @@ def _choice(step: Step, seen: Seen, new_id: NewId, index: int) -> dict[str, Any]
                 message["refusal"] = text
             case SpokenCall():
                 calls.append(_call(part, new_id))
-    if calls:
+            case _:
+                pass
+    reason = finish_reason(step, calls)
+    if calls and seen.legacy:
+        message["function_call"], reason = calls[0]["function"], "function_call"
+    elif calls:
         message["tool_calls"] = calls
-    message["annotations"] = []
-    chosen = {"index": index, "message": message, "finish_reason": finish_reason(step, calls)}
+    chosen = {"index": index, "message": message, "finish_reason": reason}
     shown = {"content": tokens, "refusal": None} if seen.settings.get("logprobs") else None
     return {**chosen, "logprobs": shown}
+
+
+def _annotation(cite: Cite) -> dict[str, Any]:
+    about = {"url": cite.url, "title": cite.title}
+    place = {"start_index": cite.start, "end_index": cite.end}
+    return {"type": "url_citation", "url_citation": {**about, **place}}
 
 
 def _numbered(text: str, index: int) -> str:
@@ -144,38 +158,60 @@ def _event(chunk: dict[str, Any]) -> bytes:
     return f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n".encode()
 
 
-def _deltas(step: Step, seen: Seen, new_id: NewId, index: int) -> Iterator[dict[str, Any]]:
-    def told(delta: dict[str, Any], tokens: list[Any] | None = None) -> dict[str, Any]:
-        shown = {"content": tokens, "refusal": None} if tokens else None
-        return {"delta": delta, "logprobs": shown, "finish_reason": None}
+def _told(delta: dict[str, Any], tokens: list[Any] | None = None) -> dict[str, Any]:
+    shown = {"content": tokens, "refusal": None} if tokens else None
+    return {"delta": delta, "logprobs": shown, "finish_reason": None}
 
-    yield told({"role": "assistant", "content": "", "refusal": None})
+
+def _deltas(step: Step, seen: Seen, new_id: NewId, index: int) -> Iterator[dict[str, Any]]:
+    yield _told({"role": "assistant", "content": "", "refusal": None})
     calls = 0
     for part in spoken(step, seen):
-        match part:
-            case Say(text=text):
-                for piece in pieces(_numbered(text, index)):
-                    top = seen.settings.get("top_logprobs", 0)
-                    tokens = [logprob(piece, top)] if seen.settings.get("logprobs") else None
-                    # An empty list with text is what some servers send; it is no call.
-                    yield told({"content": piece, "tool_calls": []}, tokens)
-            case Think(text=text) if thinks_aloud(seen.model):
-                for piece in pieces(text):
-                    yield told({"content": None, "reasoning_content": piece})
-            case Refuse(text=text):
-                for piece in pieces(text):
-                    yield told({"refusal": piece})
-            case SpokenCall():
-                for delta in _call_deltas(_call(part, new_id)):
-                    yield told({"tool_calls": [{"index": calls, **delta}]})
-                calls += 1
+        if isinstance(part, SpokenCall) and seen.legacy:
+            yield from map(_told, _legacy_deltas(part))
+            yield {"delta": {}, "logprobs": None, "finish_reason": "function_call"}
+            return
+        if isinstance(part, SpokenCall):
+            for delta in _call_deltas(_call(part, new_id)):
+                yield _told({"tool_calls": [{"index": calls, **delta}]})
+            calls += 1
+        else:
+            yield from _text_deltas(part, seen, index)
     yield {"delta": {}, "logprobs": None, "finish_reason": finish_reason(step, calls)}
+
+
+def _text_deltas(
+    part: Say | Think | Redacted | Refuse, seen: Seen, index: int
+) -> Iterator[dict[str, Any]]:
+    match part:
+        case Say(text=text, cites=cites):
+            for piece in pieces(_numbered(text, index)):
+                top = seen.settings.get("top_logprobs", 0)
+                tokens = [logprob(piece, top)] if seen.settings.get("logprobs") else None
+                # An empty list with text is what some servers send; it is no call.
+                yield _told({"content": piece, "tool_calls": []}, tokens)
+            if cites:
+                yield _told({"annotations": [*map(_annotation, cites)]})
+        case Think(text=text) if thinks_aloud(seen.model):
+            for piece in pieces(text):
+                yield _told({"content": None, "reasoning_content": piece})
+        case Refuse(text=text):
+            for piece in pieces(text):
+                yield _told({"refusal": piece})
+        case _:
+            pass
+
+
+def _legacy_deltas(call: SpokenCall) -> Iterator[dict[str, Any]]:
+    yield {"function_call": {"name": call.name, "arguments": ""}}
+    for piece in pieces(call.text, 7):
+        yield {"function_call": {"arguments": piece}}
 
 
 def _call_deltas(call: dict[str, Any]) -> Iterator[dict[str, Any]]:
     kind = call["type"]
     member = "input" if kind == "custom" else "arguments"
     yield {**call, kind: {**call[kind], member: ""}}
-    # Three characters at a time cut the escape of a letter such as ü.
-    for piece in pieces(call[kind][member], 3):
+    # Seven characters at a time cut the escape of a letter such as ü.
+    for piece in pieces(call[kind][member], 7):
         yield {kind: {member: piece}}

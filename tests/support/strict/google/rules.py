@@ -1,6 +1,6 @@
 """What generateContent refuses beyond the shape of a request.
 
-Source: protocols.md, 1.4 ("API rules"), 2.6, 4 (G23, G25, G28, G29); docstrings of google.genai.types.
+Source: protocols.md, 1.4 ("API rules"), 2.6, 4 (G23, G25, G28, G29); google.genai.types.
 """
 
 from typing import Any, Final
@@ -144,20 +144,20 @@ def _check_declaration(declaration: shapes.FunctionDeclaration, where: str) -> N
 
 def check_schema(schema: shapes.Schema, where: str) -> None:
     """Raise Refused for a schema that has only known keywords and is not one all the same."""
-    kind = str(given(schema.type) or "").upper()
+    kind = str(schema.type or "").upper()
     properties = given(schema.properties)
     place = f"GenerateContentRequest.{where}"
     if kind == "ARRAY" and given(schema.items) is None:
         raise Refused(f"{place}.items: missing field.")
-    if not kind and not given(schema.anyOf):
+    if not kind and not schema.anyOf:
         raise Refused(f"{place}: schema didn't specify the schema type field.")
-    if kind and given(schema.anyOf):
+    if kind and schema.anyOf:
         raise Refused(f"{place}: when using any_of, it must be the only field set.")
     _check_values(schema, kind, place)
     for name, inner in (properties or {}).items():
         check_schema(inner, f"{where}.properties[{name}]")
-    for number, inner in enumerate(given(schema.anyOf) or ()):
-        check_schema(inner, f"{where}.any_of[{number}]")
+    for number, choice in enumerate(schema.anyOf or ()):
+        check_schema(choice, f"{where}.any_of[{number}]")
     if (items := given(schema.items)) is not None:
         check_schema(items, f"{where}.items")
 
@@ -185,12 +185,12 @@ def _check_config(wire: shapes.Request, model: str) -> None:
         raise Refused("only one of response_schema and response_json_schema can be set")
     if schema is not None:
         check_schema(schema, "generation_config.response_schema")
-    if schema is not None or json_schema is not None:
-        if given(config.responseMimeType) in (None, "text/plain"):
-            raise Refused(
-                "Invalid value at 'generation_config.response_mime_type': a response schema needs"
-                " application/json"
-            )
+    plain = given(config.responseMimeType) in (None, "text/plain")
+    if plain and (schema is not None or json_schema is not None):
+        raise Refused(
+            "Invalid value at 'generation_config.response_mime_type': a response schema needs"
+            " application/json"
+        )
     if given(config.logprobs) is not None and not given(config.responseLogprobs):
         raise Refused("logprobs needs response_logprobs")
     _check_thinking(given(config.thinkingConfig), model)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from tests.support.strict.script import (
+    Cite,
     Say,
     SpokenCall,
     Step,
@@ -65,6 +66,8 @@ def _parts(
                 if newest:
                     call["id"] = new_id("fc-")
                 told.append(("call", {"functionCall": call}))
+            case _:
+                pass
     first = next((one for kind, one in told if kind == "call"), None)
     if signature and first is not None:
         first["thoughtSignature"] = signature
@@ -84,6 +87,8 @@ def whole(step: Step, seen: Seen, new_id: NewId, signer: Signer) -> dict[str, An
         candidate: dict[str, Any] = {"finishReason": _FINISH[step.finish], "index": index}
         if parts:
             candidate["content"] = {"parts": parts, "role": "model"}
+        if cites := _cites(step):
+            candidate["groundingMetadata"] = _grounding(step.text, cites)
         if seen.settings.get("logprobs"):
             candidate["logprobsResult"] = _logprobs(step.text[:3], seen)
             candidate["avgLogprobs"] = -0.25
@@ -97,6 +102,26 @@ def _about(step: Step, seen: Seen, new_id: NewId) -> dict[str, Any]:
         "modelVersion": f"{seen.model}-09-2026",
         "responseId": new_id(""),
     }
+
+
+def _cites(step: Step) -> list[Cite]:
+    return [cite for part in step.parts if isinstance(part, Say) for cite in part.cites]
+
+
+def _grounding(text: str, cites: list[Cite]) -> dict[str, Any]:
+    chunks = [{"web": {"uri": cite.url, "title": cite.title}} for cite in cites]
+    supports = [
+        {
+            "segment": {
+                "startIndex": cite.start,
+                "endIndex": cite.end,
+                "text": text[cite.start : cite.end],
+            },
+            "groundingChunkIndices": [number],
+        }
+        for number, cite in enumerate(cites)
+    ]
+    return {"groundingChunks": chunks, "groundingSupports": supports, "webSearchQueries": ["?"]}
 
 
 def _logprobs(tokens: str, seen: Seen) -> dict[str, Any]:
@@ -125,6 +150,8 @@ def stream(step: Step, seen: Seen, new_id: NewId, signer: Signer) -> list[bytes]
     for index in range(seen.n):
         end = {"content": {"parts": [{"text": ""}], "role": "model"}}
         candidate = {**end, "finishReason": _FINISH[step.finish], "index": index}
+        if cites := _cites(step):
+            candidate["groundingMetadata"] = _grounding(step.text, cites)
         elements.append({"candidates": [candidate], **about})
     # What has been counted grows from element to element.
     for element in elements[: -seen.n]:

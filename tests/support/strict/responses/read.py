@@ -92,8 +92,10 @@ def _check_settings(wire: shapes.Request) -> None:
         raise Refused(
             "'stream_options' is only allowed when 'stream' is set", param="stream_options"
         )
-    if given(wire.conversation) is not None or given(wire.prompt) is not None:
-        raise Refused("Conversation with id 'conv_1' not found.", kind="invalid")
+    if (conversation := given(wire.conversation)) is not None:
+        raise Refused(f"Conversation with id '{conversation}' not found.", param="conversation")
+    if given(wire.prompt) is not None:
+        raise Refused("Prompt not found.", kind="not_found", param="prompt")
 
 
 # -- tools ------------------------------------------------------------------------------------
@@ -108,7 +110,8 @@ def _read_tools(wire: shapes.Request, seen: Seen) -> None:
                 _add(seen, SeenTool(tool.name, given(tool.description), custom=True), place)
             case shapes.Namespace():
                 for inner in tool.tools:
-                    _add(seen, SeenTool(inner.name, given(inner.description)), place)
+                    spoken = f"{tool.name}.{inner.name}"
+                    _add(seen, SeenTool(spoken, given(inner.description)), place)
             case _:
                 seen.hosted_tools.append(str(type(tool).__struct_config__.tag))
     seen.parallel = given(wire.parallel_tool_calls)
@@ -223,6 +226,8 @@ def _check_calls(items: Sequence[shapes.Item], seen: Seen) -> None:
                         param="input",
                     )
                 calls.remove(item.call_id)
+            case _:
+                pass
     answered = {result.id for turn in seen.turns for result in turn.results}
     if missing := [call for call in calls if call not in answered]:
         raise Refused(f"No tool output found for function call {missing[0]}.", param="input")
@@ -321,7 +326,9 @@ def _said(item: shapes.Item, where: str) -> Iterator[SeenBlock]:
                 arguments = json.loads(item.arguments)
             except ValueError as error:
                 raise Refused(f"{where}.arguments: not JSON", param=where) from error
-            yield SeenCall(item.call_id, item.name, arguments)
+            space = given(item.namespace)
+            name = f"{space}.{item.name}" if space else item.name
+            yield SeenCall(item.call_id, name, arguments)
         case shapes.CustomCall():
             yield SeenCall(item.call_id, item.name, item.input)
         case shapes.OutputMessage(content=str(text)):
@@ -330,6 +337,8 @@ def _said(item: shapes.Item, where: str) -> Iterator[SeenBlock]:
             for part in item.content:
                 assert not isinstance(part, str)
                 yield part.text if isinstance(part, shapes.OutputText) else part.refusal
+        case _:
+            pass
 
 
 # -- the rest ---------------------------------------------------------------------------------
@@ -375,3 +384,5 @@ def _read_format(form: Any, seen: Seen) -> None:
             if given(form.strict) and not is_strict(form.schema):
                 raise Refused(f"Invalid schema for '{form.name}'", param="text.format.schema")
             seen.output = {"name": form.name, "schema": form.schema, "strict": given(form.strict)}
+        case _:
+            pass

@@ -10,6 +10,7 @@ from typing import Any, Final
 from tests.support.strict.chat.write import CREATED, SNAPSHOT, logprob
 from tests.support.strict.responses.read import reasons
 from tests.support.strict.script import (
+    Cite,
     Redacted,
     Refuse,
     Say,
@@ -51,18 +52,26 @@ def items(step: Step, seen: Seen, new_id: NewId, signer: Signer) -> Iterator[Ite
     """The output items of an answer, complete."""
     for part in spoken(step, seen):
         match part:
-            case Say(text=text):
+            case Say(text=text, cites=cites):
                 top = seen.settings.get("top_logprobs", 0)
                 tokens = [logprob(one, top) for one in text[:3]]
                 shown = tokens if seen.settings.get("logprobs") else []
-                said = {"type": "output_text", "annotations": [], "logprobs": shown, "text": text}
-                yield _message(said, new_id)
+                noted = [_annotation(cite) for cite in cites]
+                said = {"type": "output_text", "annotations": noted, "logprobs": shown}
+                yield _message({**said, "text": text}, new_id)
             case Refuse(text=text):
                 yield _message({"type": "refusal", "refusal": text}, new_id)
             case Think() | Redacted() if reasons(seen.model):
                 yield _reasoning(part, seen, new_id, signer)
             case SpokenCall():
                 yield _call(part, new_id)
+            case _:
+                pass
+
+
+def _annotation(cite: Cite) -> dict[str, Any]:
+    about = {"type": "url_citation", "url": cite.url, "title": cite.title}
+    return {**about, "start_index": cite.start, "end_index": cite.end}
 
 
 def _message(part: dict[str, Any], new_id: NewId) -> Item:
@@ -96,13 +105,15 @@ def _call(call: SpokenCall, new_id: NewId) -> Item:
             "input": call.text,
             "name": call.name,
         }
+    space, _, name = call.name.rpartition(".")
     return {
         "id": new_id("fc_"),
         "type": "function_call",
         "status": "completed",
         "arguments": call.text,
         "call_id": new_id("call_"),
-        "name": call.name,
+        "name": name,
+        **({"namespace": space} if space else {}),
     }
 
 
@@ -171,6 +182,7 @@ def event(told: dict[str, Any], number: int) -> bytes:
 
 def _item(number: int, item: Item) -> Events:
     at = {"output_index": number, "item_id": item["id"]}
+    started: dict[str, Any]
     match item["type"]:
         case "message":
             started, told = {"content": []}, _message_events(item["content"][0], at)
@@ -197,13 +209,16 @@ def _message_events(part: dict[str, Any], at: dict[str, Any]) -> Events:
     place = {**at, "content_index": 0}
     refused = part["type"] == "refusal"
     name, member = ("refusal", "refusal") if refused else ("output_text", "text")
-    extra = {} if refused else {"logprobs": []}
-    empty = {**part, member: "", **extra}
+    extra: dict[str, Any] = {} if refused else {"logprobs": []}
+    empty = {**part, member: "", **extra, **({} if refused else {"annotations": []})}
     yield {"type": "response.content_part.added", **place, "part": empty}
     shown = part.get("logprobs") or []
     for number, piece in enumerate(pieces(part[member])):
         more = {} if refused else {"logprobs": shown[number : number + 1], "obfuscation": "q8"}
         yield {"type": f"response.{name}.delta", **place, "delta": piece, **more}
+    for number, note in enumerate(part.get("annotations", ())):
+        added = {"annotation_index": number, "annotation": note}
+        yield {"type": "response.output_text.annotation.added", **place, **added}
     yield {"type": f"response.{name}.done", **place, member: part[member], **extra}
     yield {"type": "response.content_part.done", **place, "part": part}
 
@@ -220,7 +235,7 @@ def _summary_events(summary: list[dict[str, Any]], at: dict[str, Any]) -> Events
 
 
 def _argument_events(name: str, member: str, item: Item, at: dict[str, Any]) -> Events:
-    for piece in pieces(item[member], 3):
+    for piece in pieces(item[member], 7):
         yield {"type": f"response.{name}.delta", **at, "delta": piece, "obfuscation": "w1"}
     named = {"name": item["name"]} if member == "arguments" else {}
     yield {"type": f"response.{name}.done", **at, member: item[member], **named}

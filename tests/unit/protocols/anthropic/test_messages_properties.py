@@ -4,10 +4,9 @@ import json
 from typing import Final
 
 import msgspec
-from anthropic.types import Message, MessageCreateParams
+from anthropic.types import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
 
 from bitrouter import ir
 from bitrouter.config.schema import Traits
@@ -22,11 +21,13 @@ from tests.support.neutral import (
     neutral_events,
     neutral_requests,
 )
+from tests.unit.protocols.anthropic.sdk import check_request
 from tests.unit.protocols.anthropic.wire import (
     ADAPTIVE,
     BUDGET,
     CODEC,
     TRANSLATOR,
+    decoded,
     encoded,
     read_stream,
     reply,
@@ -36,7 +37,6 @@ from tests.unit.protocols.anthropic.wire import (
 ANYTHING: Final = settings(max_examples=80, deadline=None)
 FEWER: Final = settings(max_examples=40, deadline=None)
 PLAIN: Final = Traits(reasoning="none", structured_output="tool", strict_tools=False)
-_PARAMS: Final = TypeAdapter(MessageCreateParams)
 
 
 def sealed(signature: ir.Signature | None) -> ir.Signature:
@@ -222,9 +222,7 @@ def test_request_that_has_been_translated_is_not_changed_by_being_translated_aga
 @FEWER
 @given(neutral_requests(media=("image", "document")), st.sampled_from([ADAPTIVE, BUDGET, PLAIN]))
 def test_sdk_takes_every_request_for_its_own(request: ir.Request, traits: Traits) -> None:
-    body = json.loads(encoded(request, traits).body)
-
-    _PARAMS.validate_python(body)
+    check_request(json.loads(encoded(request, traits).body))
 
 
 @FEWER
@@ -233,3 +231,35 @@ def test_sdk_reads_every_answer(answer: ir.Answer) -> None:
     message = Message.model_validate_json(TRANSLATOR.encode_answer(answer, reply()), strict=True)
 
     assert message.type == "message"
+
+
+# -- there and back again ---------------------------------------------------------------------
+
+
+def as_it_is_replayed(blocks: list[ir.Block]) -> list[ir.Block]:
+    """What a client brings back of an answer: everything but citations and who refused."""
+    replayed: list[ir.Block] = []
+    for block in blocks:
+        match block:
+            case ir.Text() | ir.Refusal():
+                replayed.append(ir.Text(block.text))
+            case ir.Reasoning():
+                signature = block.signature or ir.Signature("o")
+                replayed.append(ir.Reasoning(block.text, signature, redacted=block.redacted))
+            case ir.ToolCall(custom=True):
+                given = msgspec.json.encode({"input": block.arguments}).decode()
+                replayed.append(ir.ToolCall(block.id, block.name, given))
+            case _:
+                replayed.append(block)
+    return replayed
+
+
+@ANYTHING
+@given(neutral_answers(candidates=1))
+def test_answer_that_a_client_replays_means_what_it_meant(answer: ir.Answer) -> None:
+    message = json.loads(TRANSLATOR.encode_answer(answer, reply()))
+    turn = {"role": "assistant", "content": message["content"]}
+
+    [replayed] = decoded(messages=[turn]).messages
+
+    assert replayed.blocks == as_it_is_replayed(answer.candidates[0].blocks)

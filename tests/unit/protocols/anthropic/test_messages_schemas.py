@@ -174,6 +174,12 @@ def test_several_types_are_alternatives() -> None:
     assert "type" not in written
 
 
+def test_fixed_values_say_their_types_themselves() -> None:
+    schema = {"type": ["string", "null"], "enum": ["a", None]}
+
+    assert output_schema(raw(schema)) == {"enum": ["a", None]}
+
+
 @pytest.mark.parametrize(
     ("schema", "kind"),
     [({"properties": {}}, "object"), ({"items": {"type": "string"}}, "array")],

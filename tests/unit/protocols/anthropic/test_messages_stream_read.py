@@ -376,6 +376,20 @@ def test_arguments_that_belong_to_no_call_are_passed_over() -> None:
     assert answer_of(events).candidates[0].blocks == [ir.Text("a")]
 
 
+def test_citation_that_belongs_to_no_text_is_passed_over() -> None:
+    citation = {"type": "web_search_result_location", "url": "https://example.org/"}
+
+    events = events_of(
+        START,
+        block_start(0, type="thinking", thinking="h"),
+        block_delta(0, type="citations_delta", citation=citation),
+        STOP,
+    )
+
+    check_well_formed(events)
+    assert not any(isinstance(event, ir.Cited) for event in events)
+
+
 def test_unknown_blocks_are_passed_over_and_leave_no_gap() -> None:
     events = events_of(
         START,

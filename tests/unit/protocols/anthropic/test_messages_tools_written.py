@@ -332,6 +332,12 @@ def test_older_models_are_told_a_budget_that_fits(
     assert 1024 <= budget < limit
 
 
+def test_budget_may_be_kept_from_view() -> None:
+    body = checked(asked(thinking=ir.Thinking("low", visible=False)), BUDGET)
+
+    assert body["thinking"] == {"type": "enabled", "budget_tokens": 2048, "display": "omitted"}
+
+
 @pytest.mark.parametrize("max_tokens", [1, 1024, 2047])
 def test_budget_that_cannot_fit_is_none(max_tokens: int) -> None:
     request = asked(thinking=ir.Thinking("low"), max_tokens=max_tokens)

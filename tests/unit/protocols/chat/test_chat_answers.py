@@ -144,6 +144,14 @@ def test_calls_without_ids_get_ids_of_their_own() -> None:
     assert len(first.id) <= 40
 
 
+def test_call_without_a_name_is_none() -> None:
+    calls = [made(name=""), {"id": "1", "type": "function"}]
+
+    assert only({"content": "x", "tool_calls": calls}) == ir.Candidate(
+        [ir.Text("x")], ir.Finish("stop", "stop")
+    )
+
+
 def test_free_text_and_signed_and_legacy_calls_are_understood() -> None:
     custom = {"id": "c", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
     signed = made(extra_content={"google": {"thought_signature": "c2ln"}})
@@ -206,6 +214,8 @@ def test_every_choice_is_a_candidate() -> None:
         ({"completion_tokens": 5}, ir.Usage(output_tokens=5)),
         ({"prompt_tokens": 7, "prompt_tokens_details": None}, ir.Usage(7)),
         ({"prompt_tokens": "many"}, None),
+        ({"prompt_tokens": -1}, None),
+        ({"prompt_tokens": 10**400}, None),
         ([], None),
         (5, None),
         (

@@ -58,7 +58,7 @@ def user(*parts: dict[str, Any]) -> dict[str, Any]:
         ({"safety_identifier": "s"}, "user", "s"),
         ({"safety_identifier": "s", "user": "u"}, "user", "s"),
         ({"parallel_tool_calls": False}, "parallel_tools", False),
-        ({"reasoning_effort": "xhigh"}, "thinking", ir.Thinking("xhigh")),
+        ({"reasoning_effort": "xhigh"}, "thinking", ir.Thinking("xhigh", visible=True)),
         ({"reasoning_effort": "none"}, "thinking", ir.Thinking("none")),
         ({"web_search_options": {}}, "web_search", ir.WebSearch()),
         (

@@ -360,6 +360,13 @@ def test_signature_may_come_after_its_call_has_begun() -> None:
     ) == [call("1", "f", "{}", signature=ir.Signature("g", "c2ln"))]
 
 
+@pytest.mark.parametrize("extra", [{}, {"google": {}}, 5])
+def test_extra_content_of_another_kind_is_no_signature(extra: object) -> None:
+    assert blocks_of(piece(0, id="1", name="f", arguments="{}", extra_content=extra)) == [
+        call("1", "f", "{}")
+    ]
+
+
 def test_call_without_a_name_is_none() -> None:
     assert blocks_of({"content": "x"}, piece(0, id="1", arguments="{}")) == [ir.Text("x")]
 

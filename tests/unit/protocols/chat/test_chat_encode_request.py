@@ -368,6 +368,17 @@ def test_search_is_asked_for_where_there_is_one() -> None:
     assert encoded.dropped == ("web_search",)  # of where to search nothing can be said
 
 
+@pytest.mark.parametrize(
+    ("search", "written"),
+    [(ir.WebSearch(), {}), (ir.WebSearch("high"), {"search_context_size": "high"})],
+)
+def test_search_is_as_large_as_it_was_asked_to_be(search: ir.WebSearch, written: object) -> None:
+    encoded = encode(neutral(web_search=search), web_search="web_search_options")
+
+    assert json.loads(encoded.body)["web_search_options"] == written
+    assert encoded.dropped == ()
+
+
 def test_search_without_a_counterpart_refuses_the_request_or_is_dropped() -> None:
     with pytest.raises(UnsupportedFeature, match="web_search"):
         encode(neutral(web_search=ir.WebSearch()))
@@ -832,6 +843,21 @@ def test_mark_on_the_whole_request_is_one_on_its_end() -> None:
     assert marked[1]["content"] == [
         {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}
     ]
+
+
+def test_what_cannot_carry_a_mark_is_passed_over() -> None:
+    asks = dialogue(said(ir.Text("a"), ir.Refusal("no")), cache=SHORT)
+    calls = dialogue(said(call("1")), told(result("1")), cache=SHORT)
+    silent = dialogue(said(ir.Refusal("no")), cache=SHORT)
+
+    answer = sent(asks, cache_hints="cache_control")[1]["content"]
+    _, made, given = sent(calls, cache_hints="breakpoints")
+    before, refused = sent(silent, cache_hints="cache_control")
+
+    assert ["cache_control" in part for part in answer] == [True, False]
+    assert (made["content"], given["content"]) == (None, "")
+    assert "cache_control" in before["content"][0]
+    assert "cache_control" not in refused["content"][0]
 
 
 def test_mark_that_is_there_already_stays() -> None:

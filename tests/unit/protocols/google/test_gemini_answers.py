@@ -22,6 +22,7 @@ from tests.unit.protocols.google.geminiwire import (
 )
 
 OWN = ir.Signature("g", "AAAA")
+SKIP = "skip_thought_signature_validator"
 FOREIGN = ir.Signature("a", "sig+/=")
 
 
@@ -349,7 +350,10 @@ def test_blocks_are_parts_in_order() -> None:
     ) == [
         {"text": "hm", "thought": True},
         {"text": "a"},
-        {"functionCall": {"id": "1", "name": "f", "args": {"b": 1.0}}},
+        {
+            "functionCall": {"id": "1", "name": "f", "args": {"b": 1.0}},
+            "thoughtSignature": SKIP,
+        },
         {"text": "b"},
         {"text": "no"},
     ]
@@ -369,9 +373,17 @@ def test_a_call_that_was_cut_is_left_out(arguments: str) -> None:
 
 def test_calls_without_arguments_and_of_free_text() -> None:
     assert parts(ir.ToolCall("1", "f", ""), ir.ToolCall("2", "g", "a\nb", custom=True)) == [
-        {"functionCall": {"id": "1", "name": "f", "args": {}}},
+        {"functionCall": {"id": "1", "name": "f", "args": {}}, "thoughtSignature": SKIP},
         {"functionCall": {"id": "2", "name": "g", "args": {"input": "a\nb"}}},
     ]
+
+
+def test_media_are_parts_and_what_is_no_answer_is_left_out() -> None:
+    assert parts(
+        ir.Media("image", "image/png", "AAAA"),
+        ir.Media("image", file_id="file-1", origin="o"),
+        ir.ToolResult("1", [ir.Text("ok")]),
+    ) == [{"inlineData": {"mimeType": "image/png", "data": "AAAA"}}]
 
 
 def test_google_s_own_signatures_are_as_they_came() -> None:
@@ -389,6 +401,19 @@ def test_google_s_own_signatures_are_as_they_came() -> None:
         },
         {"text": "so", "thought": True},
     ]
+
+
+def test_the_first_call_is_signed_in_case_it_comes_back_to_google() -> None:
+    unsigned = ir.ToolCall("1", "f", "{}")
+    own = ir.ToolCall("2", "f", "{}", signature=OWN)
+    cut = ir.ToolCall("3", "f", '{"half')
+    assert [part.get("thoughtSignature") for part in parts(cut, unsigned, own)] == [SKIP, "AAAA"]
+    assert [part.get("thoughtSignature") for part in parts(own, unsigned)] == ["AAAA", None]
+    base64.urlsafe_b64decode(SKIP)
+
+
+def test_the_value_for_no_signature_is_none() -> None:
+    assert blocks(called("f", "1") | {"thoughtSignature": SKIP}) == [ir.ToolCall("1", "f", "{}")]
 
 
 @pytest.mark.parametrize("signature", [FOREIGN, ir.Signature("o", "", "rs_1"), ir.Signature("o")])

@@ -172,7 +172,7 @@ def test_nesting_beyond_measure_is_refused(member: str) -> None:
         ({"codeExecutionResult": {"outcome": "OUTCOME_OK"}}, "codeExecutionResult"),
         ({"tool_call": {"id": "1"}}, "toolCall"),
         ({"toolResponse": {}}, "toolResponse"),
-        ({"text": "a", "videoMetadata": {"fps": 1}}, "videoMetadata"),
+        ({"inlineData": PNG, "videoMetadata": {"fps": 1}}, "videoMetadata"),
         ({"inlineData": PNG, "media_resolution": {"level": "LOW"}}, "mediaResolution"),
     ],
 )

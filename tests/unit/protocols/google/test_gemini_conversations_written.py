@@ -254,6 +254,10 @@ def test_an_empty_document_is_nothing() -> None:
     assert user_parts("see", ir.Media("document", "text/plain", text="")) == [{"text": "see"}]
 
 
+def test_what_the_model_has_shown_stands_in_its_turn() -> None:
+    assert model_parts("see", PICTURE) == [{"text": "see"}, INLINE]
+
+
 def test_another_vendor_s_file_is_refused() -> None:
     with pytest.raises(UnsupportedFeature, match="file-1"):
         user_parts(ir.Media("image", file_id="file-1", origin="o"))

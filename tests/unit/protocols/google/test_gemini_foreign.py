@@ -9,7 +9,7 @@ import pytest
 from bitrouter import ir
 from bitrouter.errors import InvalidRequest
 from bitrouter.protocols.continuity import may_hold_envelope, seal_in_base64
-from bitrouter.protocols.google.codec import GENERATE
+from bitrouter.protocols.google.codec import COUNT, GENERATE
 from tests.unit.protocols.google.geminiwire import CODEC, TRANSLATOR, Body, called, responded, turn
 
 OWN = seal_in_base64(ir.Signature("g", "AAAA"))
@@ -126,6 +126,17 @@ def test_google_s_own_come_out_of_their_envelope() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["generateContentRequest", "generate_content_request"])
+def test_a_request_that_is_to_be_counted_is_cleaned_where_it_is_wrapped(name: str) -> None:
+    contents = [turn("user", "hi"), turn("model", thought("hm", FOREIGN), "yes")]
+    inner = {"model": "models/m", "contents": contents}
+    request = CODEC.read(COUNT, "m", "", json.dumps({name: inner, "x": 1}).encode())
+    found = TRANSLATOR.without_foreign(request)
+    expected = inner | {"contents": [turn("user", "hi"), turn("model", "yes")]}
+    assert json.loads(found.body) == {name: expected, "x": 1}
+    assert TRANSLATOR.without_foreign(found).body == found.body
+
+
 def test_a_damaged_envelope_goes_too() -> None:
     damaged = base64.b64encode(b"br1.g.nonsense").decode()
     assert cleaned(turn("model", thought("hm", damaged), "yes")) == [turn("model", "yes")]
@@ -135,6 +146,7 @@ def test_a_damaged_envelope_goes_too() -> None:
     "contents",
     [
         f'[3, "{FOREIGN}"]',
+        f'["not", "an", {{"array": "{FOREIGN}"}}]',
         f'[{{"parts":3,"x":"{FOREIGN}"}}]',
         f'[{{"parts":[3,"{FOREIGN}"]}}]',
         f'[{{"parts":[{{"text":"{FOREIGN}"}}]}}]',
@@ -146,6 +158,12 @@ def test_what_is_no_signature_is_left_to_google(contents: str) -> None:
     request = CODEC.read(GENERATE, "m", "", f'{{"contents":{contents}}}'.encode())
     found = TRANSLATOR.without_foreign(request)
     assert json.loads(found.body) == json.loads(request.body)
+
+
+def test_contents_that_are_no_array_are_left_to_google() -> None:
+    body = {"contents": turn("model", thought("hm", FOREIGN)), "generateContentRequest": 3}
+    request = CODEC.read(COUNT, "m", "", json.dumps(body).encode())
+    assert TRANSLATOR.without_foreign(request) is request
 
 
 def test_a_duplicate_key_is_refused() -> None:

@@ -15,7 +15,7 @@ from bitrouter.config.schema import Traits
 from bitrouter.errors import InvalidRequest
 from bitrouter.protocols.base import Framing
 from bitrouter.protocols.google.codec import GENERATE
-from bitrouter.protocols.google.continuity import write_signature
+from bitrouter.protocols.google.signatures import write_signature
 from tests.support.neutral import (
     answer_of,
     check_well_formed,
@@ -35,7 +35,7 @@ from tests.unit.protocols.google.geminiwire import (
     written,
 )
 
-ANYTHING: Final = settings(max_examples=150, deadline=None)
+ANYTHING: Final = settings(max_examples=60, deadline=None)
 _REASONS: Final[dict[str, ir.FinishReason]] = {
     "stop_sequence": "stop",
     "tool_calls": "stop",
@@ -284,7 +284,7 @@ _any_json = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(_any_json, min_size=1, max_size=3),
     st.dictionaries(

@@ -69,13 +69,18 @@ def test_what_has_no_place_is_announced_in_camel_case_whichever_case_it_came_in(
             "speechConfig": {"languageCode": "de"},
             "enableEnhancedCivicAnswers": True,
             "madeUp": 1,
+            "thinkingConfig": {"thinkingBudget": 1, "madeUpToo": 1},
         },
-        toolConfig={"retrievalConfig": {"languageCode": "de"}},
+        toolConfig={
+            "retrievalConfig": {"languageCode": "de"},
+            "functionCallingConfig": {"streamFunctionCallArguments": True},
+        },
+        thinkingConfig={"includeThoughts": True},
     )
     assert found.dropped == [
-        *("safetySettings", "labels", "store"),
+        *("safetySettings", "labels", "store", "thinkingConfig"),
         *("mediaResolution", "speechConfig", "enableEnhancedCivicAnswers", "madeUp"),
-        "retrievalConfig",
+        *("madeUpToo", "retrievalConfig", "streamFunctionCallArguments"),
     ]
 
 
@@ -91,6 +96,11 @@ def test_what_says_nothing_is_not_announced() -> None:
         generationConfig={"speechConfig": None, "audioTimestamp": False, "imageConfig": {}},
     )
     assert found.dropped == []
+
+
+def test_a_count_of_nothing_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match=r"^contents is required"):
+        TRANSLATOR.decode_request(request({"generateContentRequest": {}}, count=True))
 
 
 @pytest.mark.parametrize("name", ["cachedContent", "cached_content", "continuationToken"])
@@ -127,6 +137,7 @@ def test_service_tiers_are_in_the_neutral_words(tier: str | None, meant: str | N
         ({"topK": 40}, "top_k", 40),
         ({"topK": 39.6}, "top_k", 40),
         ({"candidateCount": 2}, "n", 2),
+        ({"candidateCount": 0}, "n", None),
         ({"maxOutputTokens": 100}, "max_tokens", 100),
         ({"max_output_tokens": "100"}, "max_tokens", 100),
         ({"maxOutputTokens": 100.0}, "max_tokens", 100),

@@ -210,7 +210,8 @@ def test_a_model_that_does_not_think_is_told_nothing() -> None:
     wanted = encoded(asked(thinking=ir.Thinking("high")), PLAIN)
     assert "generationConfig" not in json.loads(wanted.body)
     assert wanted.dropped == ("thinking",)
-    assert encoded(asked(thinking=ir.Thinking("none")), PLAIN).dropped == ()
+    for nothing in (ir.Thinking("none"), ir.Thinking(visible=False)):
+        assert encoded(asked(thinking=nothing), PLAIN).dropped == ()
 
 
 # -- the form of the answer ---------------------------------------------------------------------
@@ -419,10 +420,10 @@ def test_a_request_without_anything_said_is_refused() -> None:
         encoded(asked(user("")))
 
 
-def test_cache_marks_go_without_a_word() -> None:
+def test_cache_marks_are_announced() -> None:
     marked = ir.Text("hi", ir.CacheMark(3600))
     tool = ir.Tool("f", cache=ir.CacheMark())
-    assert encoded(asked(user(marked), tools=[tool])).body == (
-        encoded(asked(tools=[ir.Tool("f")])).body
-    )
+    found = encoded(asked(user(marked), tools=[tool]))
+    assert found.body == encoded(asked(tools=[ir.Tool("f")])).body
+    assert found.dropped == ("cache",)
     assert contents_of(user(marked)) == [{"role": "user", "parts": [{"text": "hi"}]}]

@@ -328,6 +328,11 @@ def test_every_node_has_a_type(schema: Any, kind: str) -> None:
     assert of_property(schema)["type"] == kind
 
 
+def test_an_example_and_a_default_stay() -> None:
+    schema = {"type": "integer", "example": 3, "default": 4, "title": "t", "description": "d"}
+    assert of_property(schema) == schema | {"type": "INTEGER"}
+
+
 def test_annotations_of_another_type_go() -> None:
     schema = {"type": "string", "title": 3, "description": [], "pattern": {}, "format": ["x"]}
     assert of_property(schema) == {"type": "STRING"}
@@ -384,6 +389,13 @@ def test_a_schema_that_grows_beyond_measure_is_refused_at_once() -> None:
 
 def ref(number: int) -> Schema:
     return {"$ref": f"#/$defs/{number}"}
+
+
+def test_a_schema_that_cannot_even_be_read_is_refused() -> None:
+    deep = msgspec.Raw(b'{"items":' * 20_000 + b"1" + b"}" * 20_000)
+    for convert in (tool_parameters, answer_schema, json_schema):
+        with pytest.raises(InvalidRequest, match="nested too deeply"):
+            convert(deep, "the schema")
 
 
 @pytest.mark.parametrize("key", ["items", "allOf", "anyOf", "not"])

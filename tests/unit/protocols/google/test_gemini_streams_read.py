@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitrouter import ir
+from bitrouter.errors import BadResponse
 from bitrouter.sse import SSEEvent
 from tests.support.neutral import answer_of, check_well_formed
 from tests.support.splits import WIRE, same_at_every_split, transcripts
@@ -133,6 +134,13 @@ def test_a_blocked_prompt_is_a_filtered_answer() -> None:
     assert found.usage == ir.Usage(8, 0)
 
 
+def test_a_prompt_that_is_blocked_late_filters_what_has_no_end() -> None:
+    events = events_of(element("a"), {"promptFeedback": {"blockReason": "SAFETY"}})
+    check_well_formed(events)
+    (candidate,) = answer_of(events).candidates
+    assert candidate == ir.Candidate([ir.Text("a")], ir.Finish("filtered", "SAFETY"))
+
+
 def test_an_error_is_a_failure_of_its_class() -> None:
     events = read_stream([(WIRE / "google" / "error.sse").read_bytes()])
     check_well_formed(events)
@@ -236,6 +244,12 @@ def test_elements_that_say_nothing(candidate: Body) -> None:
 def test_what_is_no_element_is_passed_over(data: bytes) -> None:
     stream = sse(element("a")) + b"data: %b\n\n" % data + sse(element("b", finish="STOP"))
     assert answer_of(read_stream([stream])).candidates[0].blocks == [ir.Text("ab")]
+
+
+def test_arguments_that_are_no_text_are_a_bad_response() -> None:
+    stream = sse(element(called("f", args={"a": "bytes"}))).replace(b"bytes", b"\xff")
+    with pytest.raises(BadResponse, match="UTF-8"):
+        read_stream([stream])
 
 
 def test_comments_and_names_are_passed_over() -> None:

@@ -147,7 +147,10 @@ def test_a_call_waits_until_it_is_complete() -> None:
     for event in (ir.Start(), *most):
         assert encoder.encode([event]) == b""
     assert parts_in(encoder.encode([end])) == [
-        {"functionCall": {"name": "f", "args": {"a": "bc"}, "id": "call_1"}}
+        {
+            "functionCall": {"name": "f", "args": {"a": "bc"}, "id": "call_1"},
+            "thoughtSignature": "skip_thought_signature_validator",
+        }
     ]
 
 
@@ -170,7 +173,9 @@ def test_a_call_of_free_text_is_a_function_of_one_text() -> None:
 
 def test_parallel_calls_are_parts_of_their_own() -> None:
     first, second = call_events('{"a":1}'), renumbered(1, call_events('{"a":2}'))
-    assert [part["functionCall"]["args"]["a"] for part in parts_of(*first, *second)] == [1, 2]
+    parts = parts_of(*first, *second)
+    assert [part["functionCall"]["args"]["a"] for part in parts] == [1, 2]
+    assert ["thoughtSignature" in part for part in parts] == [True, False]
 
 
 @pytest.mark.parametrize("signature", [OWN, FOREIGN, ir.Signature("o")])

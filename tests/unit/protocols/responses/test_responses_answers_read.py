@@ -248,7 +248,7 @@ def test_answer_that_failed_or_is_not_there_yet_is_a_bad_one(members: dict[str, 
 
 
 def test_odd_items_and_parts_are_passed_over() -> None:
-    odd = [None, 7, "text", [], {}, {"type": 7}, {"type": "message", "content": "text"}]
+    odd: list[Any] = [None, 7, "text", [], {}, {"type": 7}, {"type": "message", "content": "text"}]
     parts = message("Hi", None, 7, {"type": "output_text", "text": 7}, {"type": "output_audio"})
 
     assert read_output(*odd, parts, {"type": "reasoning", "summary": "x"}).blocks == [ir.Text("Hi")]

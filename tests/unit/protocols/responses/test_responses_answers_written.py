@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from openai.types.responses import Response
 
@@ -15,6 +16,7 @@ from tests.unit.protocols.responses.responseswire import (
     answered,
     asked,
     reply,
+    request,
 )
 
 CALL = ir.ToolCall("call_1", "f", '{"b": 1,"a":2}')
@@ -370,9 +372,6 @@ def test_only_the_first_of_several_answers_is_told() -> None:
 
 
 def test_members_may_be_written_on_many_lines() -> None:
-    import msgspec
-
-    from tests.unit.protocols.responses.responseswire import request
 
     body = json.dumps({"model": "m", "input": "Hi", "metadata": {"a": "b\n"}}, indent=2).encode()
     pretty = msgspec.structs.replace(reply(), request=request(body))

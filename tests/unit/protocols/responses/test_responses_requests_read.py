@@ -411,6 +411,13 @@ def test_prompt_in_the_place_of_an_input_is_refused() -> None:
         RESPONSES.decode_request(request(raw))
 
 
+def test_input_is_required() -> None:
+    raw = json.dumps({"model": "m", "prompt": None, "previous_response_id": None}).encode()
+
+    with pytest.raises(InvalidRequest, match="input is required"):
+        RESPONSES.decode_request(request(raw))
+
+
 # -- tools ----------------------------------------------------------------------------------
 
 
@@ -489,6 +496,24 @@ def test_web_search_is_one_in_all_its_versions(kind: str) -> None:
 
     assert asks.web_search == ir.WebSearch("low", ("a.org",))
     assert asks.dropped == ["user_location"]
+
+
+@pytest.mark.parametrize(
+    ("members", "dropped"),
+    [
+        ({"filters": {"blocked_domains": ["b.org"]}}, ["blocked_domains"]),
+        ({"filters": {"allowed_domains": None}}, []),
+        ({"external_web_access": False}, ["external_web_access"]),
+        ({"external_web_access": True, "user_location": None}, []),
+    ],
+)
+def test_limits_of_a_web_search_without_neutral_form_are_announced(
+    members: dict[str, Any], dropped: list[str]
+) -> None:
+    asks = asked(tools=[{"type": "web_search", **members}])
+
+    assert asks.web_search == ir.WebSearch()
+    assert asks.dropped == dropped
 
 
 def test_other_hosted_tools_go_by_their_type() -> None:

@@ -865,3 +865,21 @@ def test_mark_on_the_whole_is_one_on_its_end(last: ir.Text) -> None:
 
     assert ["cache_control" in part for part in item["content"]] == [True] * 4
     assert encode(asks).dropped == ("cache",)
+
+
+def test_mark_on_the_whole_is_announced_where_there_is_no_place_for_it() -> None:
+    asks = conversation([ir.Text("Hi")], [CALL], [RESULT], tools=[ir.Tool("f")])
+    asks.cache = ir.CacheMark()
+
+    assert encode(asks, cache_hints="breakpoints").dropped == ()
+    assert encode(asks).dropped == ("cache",)
+    asks.messages = [ir.Message("assistant", [ir.Text("Well")])]
+    assert encode(asks, cache_hints="breakpoints").dropped == ("cache",)
+
+
+def test_detail_of_a_document_is_kept() -> None:
+    document = ir.Media("document", url="https://a.org/a.pdf", detail="low")
+
+    assert content(document) == [
+        {"type": "input_file", "file_url": "https://a.org/a.pdf", "detail": "low"}
+    ]

@@ -460,6 +460,46 @@ def test_web_page_is_cited_once(events: list[Any]) -> None:
     assert blocks_of(created(), *events, done, completed(item)) == [CITED]
 
 
+def test_web_page_may_be_cited_before_the_first_word() -> None:
+    cited = told("output_text.annotation.added", content_index=0, annotation=PAGE)
+
+    assert blocks_of(created(), cited, text_delta("Hi"), completed()) == [CITED]
+
+
+def test_item_that_is_complete_twice_is_told_once() -> None:
+    done = told("output_item.done", item=message(output_text("Hi", annotations=[PAGE])))
+    signed = told("output_item.done", 1, item=reasoning("Hm", encrypted_content="enc"))
+
+    blocks = blocks_of(created(), done, done, signed, signed, completed())
+
+    assert blocks == [CITED, ir.Reasoning("Hm", ir.Signature("o", "enc", "rs_1"))]
+
+
+def test_citation_of_a_text_that_is_over_is_passed_over() -> None:
+    late = told("output_text.annotation.added", 0, content_index=0, annotation=PAGE)
+
+    blocks = blocks_of(created(), text_delta("a", 0), text_delta("b", 1), late, completed())
+
+    assert blocks == [ir.Text("a"), ir.Text("b")]
+
+
+def test_each_of_two_texts_has_its_own_citations() -> None:
+    other = PAGE | {"url": "https://example.com/"}
+    item = message(output_text("a", annotations=[PAGE]), output_text("b", annotations=[other]))
+
+    blocks = blocks_of(
+        created(),
+        text_delta("a", content_index=0),
+        told("output_text.annotation.added", content_index=0, annotation=PAGE),
+        text_delta("b", content_index=1),
+        told("output_item.done", item=item),
+        completed(item),
+    )
+
+    cited = [[one.url for one in b.citations] for b in blocks if isinstance(b, ir.Text)]
+    assert cited == [["https://example.org/"], ["https://example.com/"]]
+
+
 def test_probabilities_are_those_of_the_piece() -> None:
     one = {"token": "Hi", "logprob": -0.5, "bytes": [72, 105], "top_logprobs": []}
 
@@ -646,7 +686,7 @@ _EVENTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(_EVENTS, max_size=12))
 def test_whatever_comes_the_events_are_well_formed(events: list[Any]) -> None:
     check_well_formed(events_of(*events))

@@ -25,8 +25,8 @@ from tests.unit.protocols.responses.responseswire import (
 
 STREAMED: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 START = ir.Start("up", "up-1")
-STOP = [ir.Finished(ir.Finish("stop")), ir.End(ir.Usage(3, 4))]
-CALLED = [ir.Finished(ir.Finish("tool_calls")), ir.End()]
+STOP: list[ir.Event] = [ir.Finished(ir.Finish("stop")), ir.End(ir.Usage(3, 4))]
+CALLED: list[ir.Event] = [ir.Finished(ir.Finish("tool_calls")), ir.End()]
 
 
 def text(*pieces: str, index: int = 0) -> list[ir.Event]:
@@ -36,6 +36,11 @@ def text(*pieces: str, index: int = 0) -> list[ir.Event]:
         *(ir.Delta(index, one) for one in pieces),
         ir.BlockEnd(index),
     ]
+
+
+def text_part(text: str) -> dict[str, Any]:
+    """A text as a part of a message."""
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
 def events(*told: ir.Event, **members: Any) -> list[dict[str, Any]]:
@@ -395,7 +400,7 @@ def test_end_is_named_for_the_finish(finish: ir.Finish, event: str, reason: str 
 
 
 def test_refusal_is_complete() -> None:
-    refusal = [ir.BlockStart(0, "refusal"), ir.Delta(0, "No."), ir.BlockEnd(0)]
+    refusal: list[ir.Event] = [ir.BlockStart(0, "refusal"), ir.Delta(0, "No."), ir.BlockEnd(0)]
 
     assert final(*refusal, ir.Finished(ir.Finish("filtered")), ir.End())["status"] == "completed"
 
@@ -482,7 +487,7 @@ def test_error_after_the_beginning_is_a_response_that_failed() -> None:
             [
                 (
                     "message",
-                    [{"type": "output_text", "text": "H", "annotations": [], "logprobs": []}],
+                    [text_part("H")],
                 )
             ],
         ),
@@ -492,8 +497,8 @@ def test_error_after_the_beginning_is_a_response_that_failed() -> None:
                 (
                     "message",
                     [
-                        {"type": "output_text", "text": "Hi", "annotations": [], "logprobs": []},
-                        {"type": "output_text", "text": "H", "annotations": [], "logprobs": []},
+                        text_part("Hi"),
+                        text_part("H"),
                     ],
                 )
             ],
@@ -507,7 +512,7 @@ def test_error_after_the_beginning_is_a_response_that_failed() -> None:
             [
                 (
                     "message",
-                    [{"type": "output_text", "text": "Hi", "annotations": [], "logprobs": []}],
+                    [text_part("Hi")],
                 ),
                 ("function_call", None),
             ],
@@ -578,13 +583,12 @@ def test_members_of_the_request_are_repeated_three_times() -> None:
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_line_ends_in_the_request_do_not_cut_an_event(end: str) -> None:
-    pretty = json.dumps(
-        {"model": "m", "input": "Hi", "tools": [{"type": "function", "name": "f"}]}, indent=2
-    )
+    tools = [{"type": "function", "name": "f"}]
+    pretty = json.dumps({"model": "m", "input": "Hi", "tools": tools}, indent=2)
     asked = request(pretty.replace("\n", end).encode())
     encoder = RESPONSES.stream_encoder(msgspec.structs.replace(reply(), request=asked))
 
     stream = encoder.encode([START])
 
     assert b"\r" not in stream
-    assert data_of(stream)[0]["response"]["tools"] == [{"type": "function", "name": "f"}]
+    assert data_of(stream)[0]["response"]["tools"] == tools
