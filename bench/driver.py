@@ -12,7 +12,9 @@ from bench.process import ROOT, Child, python
 from bench.scenarios import Scenario
 
 _RUN_WITHIN_S: Final = 120.0
-_TURNS: Final = 2  # in which a run of several scenarios is cut
+# How a run of several scenarios is cut into turns. A stream takes nearly a second anyway.
+_TURN_S: Final = 0.1
+_STREAM_TURNS: Final = 2
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -81,6 +83,12 @@ def _load(scenario: Scenario, target: Child) -> Iterator[_Load]:
         load.stop()
 
 
+def _turns(scenarios: Sequence[Scenario], seconds: float) -> int:
+    if len(scenarios) < 2:
+        return 1
+    return _STREAM_TURNS if scenarios[0].stream else max(2, round(seconds / _TURN_S))
+
+
 def drive(target: Child, scenarios: Sequence[Scenario], seconds: float) -> Sequence[Measured]:
     """Run scenarios against one target, each for so many seconds in all.
 
@@ -88,7 +96,7 @@ def drive(target: Child, scenarios: Sequence[Scenario], seconds: float) -> Seque
     of them alike: what is wanted is the difference between them. Raises RuntimeError when an answer
     is wrong.
     """
-    turns = _TURNS if len(scenarios) > 1 else 1
+    turns = _turns(scenarios, seconds)
     with contextlib.ExitStack() as stack:
         loads = [stack.enter_context(_load(scenario, target)) for scenario in scenarios]
         for turn in range(turns):

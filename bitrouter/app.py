@@ -39,6 +39,7 @@ from bitrouter.server.services import Services
 from bitrouter.state.files import read_if_there, write_atomically
 from bitrouter.upstream.budget import RetryBudget
 from bitrouter.upstream.session import Upstream
+from bitrouter.upstream.slots import Slots
 
 _log: Final = logging.getLogger("bitrouter")
 
@@ -136,6 +137,7 @@ class Router:
             find_target=self._targets.find,
             breakers=Breakers(lambda: self.services.routes.config.circuit_breaker),
             budget=RetryBudget(config.retry.budget_ratio),
+            slots=Slots(),
             buffers=Buffers(buffer_limit(config.limits)),
             means=Means(wall=_wall_clock, mint=_new_id, memory=Memory(time.monotonic)),
             save_dynamic=self._save_dynamic,

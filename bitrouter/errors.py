@@ -223,6 +223,12 @@ class BadResponse(UpstreamError):
     """The endpoint answered, but not with what its protocol promises: cut, garbled, a redirect."""
 
 
+class AnswerDiffers(UpstreamError):
+    """The endpoint answers, but not so that it could go on with what another one began."""
+
+    trips = False
+
+
 class UpstreamUnavailable(UpstreamError):
     """The endpoint cannot be asked at all: its key is missing, its embedded model did not start."""
 

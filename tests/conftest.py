@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import uvloop
 
@@ -13,6 +14,10 @@ from bitrouter.upstream import failover
 from tests.support.requestlog import RequestLog
 from tests.support.router import RunningRouter
 from tests.support.upstream import ScriptedUpstream
+
+# The same examples on every run: a failure is one of the code, and shows itself everywhere.
+hypothesis.settings.register_profile("same every time", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("same every time")
 
 StartRouter = Callable[[Mapping[str, Any]], Awaitable[RunningRouter]]
 

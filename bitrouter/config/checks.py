@@ -405,6 +405,20 @@ def check_models(document: Document, builtins: dict[str, CatalogEntry]) -> None:
                 if isinstance(endpoint, dict):
                     place = (*path, "endpoints", index)
                     _check_endpoint(document, place, endpoint, known, name.endswith("*"))
+            _check_rescue(document, path, value)
+
+
+def _check_rescue(document: Document, path: Path, route: Mapping) -> None:
+    """A stream is never finished by the endpoint that broke it off."""
+    endpoints = route.get("endpoints")
+    named = {
+        f"{endpoint.get('provider')}:{endpoint.get('model_id')}"
+        for endpoint in (endpoints if isinstance(endpoints, list) else ())
+        if isinstance(endpoint, dict)
+    }
+    if isinstance(route.get("rescue"), str) and len(named) < 2:
+        message = "needs a second endpoint, which finishes what the first broke off"
+        document.report((*path, "rescue"), message)
 
 
 def _check_endpoint(

@@ -394,14 +394,19 @@ class Provider(Section, frozen=True):
 # -- routes ---------------------------------------------------------------------------------
 
 Strategy = Literal["priority", "load_balance"]
+# How a stream that broke off is finished by the next endpoint; see docs/rescue.md.
+Rescue = Literal["continue", "restart"]
 
 
 class EndpointEntry(Section, frozen=True):
-    """One place a route can send to. `weight` counts under load_balance."""
+    """One place a route can send to. `weight` counts under load_balance; `max_concurrency` is how
+    many requests it may have at a time, None for any number.
+    """
 
     provider: str
     model_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
     weight: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
+    max_concurrency: Positive | None = None
 
 
 class RoutePrice(Section, frozen=True):
@@ -428,6 +433,7 @@ class RouteEntry(Section, frozen=True):
     strategy: Strategy = "priority"
     price: RoutePrice | None = None
     timeouts: TimeoutsEntry | None = None
+    rescue: Rescue | None = None
 
 
 # -- payments -------------------------------------------------------------------------------

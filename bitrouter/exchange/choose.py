@@ -63,12 +63,17 @@ def candidates(
     any other operation that none of them has.
     """
     native, foreign = route.by_preference(codec.api_protocol)
-    if operation.name not in _TRANSLATED:
+    if not is_generating(operation):
         if not native and operation.name != COUNT_TOKENS:
             raise TranslationUnavailable(_not_translated(route, codec, operation))
         return tuple(balancer.order(route, native))
     first = balancer.order(route, native or foreign)
     return (*first, *foreign) if native else tuple(first)
+
+
+def is_generating(operation: Operation) -> bool:
+    """Whether an operation is the main one of its protocol, which alone can be translated."""
+    return operation.name in _TRANSLATED
 
 
 def choices(route: Route, codec: Codec) -> tuple[Choice, ...]:
@@ -78,7 +83,7 @@ def choices(route: Route, codec: Codec) -> tuple[Choice, ...]:
     left_out = tuple(one for one in route.endpoints if one not in asked)
     shares = _shares(route, native or foreign)
     return tuple(
-        _choice(one, codec, bool(native), shares.get(one.key)) for one in (*asked, *left_out)
+        _choice(route, one, codec, bool(native), shares.get(one.key)) for one in (*asked, *left_out)
     )
 
 
@@ -90,7 +95,9 @@ def _shares(route: Route, balanced: tuple[Endpoint, ...]) -> dict[str, float]:
     return {one.key: one.weight / total for one in balanced}
 
 
-def _choice(endpoint: Endpoint, codec: Codec, any_native: bool, share: float | None) -> Choice:
+def _choice(
+    route: Route, endpoint: Endpoint, codec: Codec, any_native: bool, share: float | None
+) -> Choice:
     speaks = spoken(endpoint, codec)
     native = speaks is codec
     provider = endpoint.provider
@@ -98,6 +105,8 @@ def _choice(endpoint: Endpoint, codec: Codec, any_native: bool, share: float | N
         reason = f"not usable: {provider.unusable}"
     elif native:
         reason = f"speaks the client's protocol {codec.api_protocol}: bytes pass through"
+        if route.rescue is not None:
+            reason += ", but streams are written anew, so that they can be rescued"
     elif any_native:
         reason = f"speaks {speaks.api_protocol}: after those that speak {codec.api_protocol}"
     else:

@@ -7,6 +7,7 @@ import msgspec
 
 from bitrouter import ir
 from bitrouter.config.traits import traits_of
+from bitrouter.errors import InvalidRequest
 from bitrouter.exchange.choose import spoken
 from bitrouter.exchange.inquiry import Inquiry, Refusal, Whole
 from bitrouter.exchange.memory import Memory
@@ -69,9 +70,13 @@ def begin(inquiry: Inquiry, endpoint: Endpoint, target: Target, means: Means) ->
     Raises InvalidRequest, and UnsupportedFeature when this endpoint cannot be told all of it.
     """
     codec = spoken(endpoint, inquiry.codec)
-    if codec is inquiry.codec:
-        return PassedThrough(inquiry, endpoint, target)
-    return Translated(inquiry, codec, endpoint, target, means)
+    try:
+        if codec is inquiry.codec:
+            return PassedThrough(inquiry, endpoint, target)
+        return Translated(inquiry, codec, endpoint, target, means)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        # What is looked into late, a tool's schema, can hold what no decoder takes: 1e400.
+        raise InvalidRequest("the body holds a value that cannot be translated") from error
 
 
 class PassedThrough:

@@ -35,6 +35,28 @@ class Inquiry:
         self._max_depth = max_depth
         self._asked: ir.Request | None = None
 
+    def with_request(self, request: Request) -> "Inquiry":
+        """The same with the request in another form; what it means stays."""
+        copy = self._copy(request)
+        copy._asked = self._asked
+        return copy
+
+    def with_asked(self, asked: ir.Request) -> "Inquiry":
+        """The same, meaning something else."""
+        copy = self._copy(self.request)
+        copy._asked = asked
+        return copy
+
+    def _copy(self, request: Request) -> "Inquiry":
+        return Inquiry(
+            self.codec,
+            request,
+            self.header,
+            request_id=self.request_id,
+            owner=self.owner,
+            max_depth=self._max_depth,
+        )
+
     def asked(self) -> ir.Request:
         """What the request means. Raises InvalidRequest."""
         if self._asked is None:

@@ -64,7 +64,7 @@ class TranslatedStream:
             events += self._decoder.finish()
             if events and isinstance(events[-1], Failed):
                 events.pop()
-                return self._encode(events) + self._encoder.fail(error or cut_stream())
+                return self._encode(events) + self.fail(error or cut_stream())
         return self._encode(events)
 
     def fail(self, error: RouterError) -> bytes:
@@ -94,4 +94,4 @@ class TranslatedStream:
         self.failed = failure
         sent = self._encode(events)
         error = StreamFailed(failure.message, status=failure.status, code=failure.code)
-        return sent + self._encoder.fail(error)
+        return sent + self.fail(error)

@@ -26,6 +26,8 @@ class Framing(enum.Enum):
     NDJSON = "newline-delimited JSON"
     ARRAY = "a JSON array written element by element"
 
+    __hash__ = object.__hash__  # Enum's own is written in Python, and framings are looked up by
+
 
 CONTENT_TYPES: Final = {
     Framing.WHOLE: "application/json",

@@ -3,15 +3,19 @@
 Servers that imitate an API often do not imitate its errors. Source: protocols.md, 2.12.
 """
 
+import re
 from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 
+from bitrouter.errors import CONTEXT_TOO_LONG
 from bitrouter.ir import Failure
 from bitrouter.protocols.base import decode_part
 
 _any: Final = msgspec.json.Decoder()
+# Servers that imitate OpenAI's say it, and seldom have its word for it.
+_TOO_LONG: Final = re.compile(r"maximum context length|context window|available context size")
 
 
 def read_failure(status: int, body: bytes) -> Failure:
@@ -19,6 +23,8 @@ def read_failure(status: int, body: bytes) -> Failure:
     else `type`). Without a message, or when the body is no JSON, the name of the status.
     """
     message, code = error_words(decode_part(_any, body))
+    if code is None and status in (400, 413) and message and _TOO_LONG.search(message):
+        code = CONTEXT_TOO_LONG
     return Failure(status, message or _status_words(status), code)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 from bitrouter.config.schema import (
     Model,
     Provider,
+    Rescue,
     RouteEntry,
     RoutePrice,
     Strategy,
@@ -30,12 +31,22 @@ _MAX_COMPARED: Final = 64
 class Endpoint:
     """One place to send a request to.
 
+    `max_concurrency` is how many requests it may have at a time, None for any number.
     `key` is `provider:model_id`; `label` the same where the configuration names it, else OTHER.
     `timeouts` are the route's where it has its own, else the provider's. `prepared` is room for
     what callers make of an endpoint once and use for every request.
     """
 
-    __slots__ = ("key", "label", "model_id", "prepared", "provider", "timeouts", "weight")
+    __slots__ = (
+        "key",
+        "label",
+        "max_concurrency",
+        "model_id",
+        "prepared",
+        "provider",
+        "timeouts",
+        "weight",
+    )
 
     def __init__(
         self,
@@ -44,8 +55,10 @@ class Endpoint:
         weight: int = 1,
         label: str | None = None,
         timeouts: Timeouts | None = None,
+        max_concurrency: int | None = None,
     ) -> None:
         self.provider = provider
+        self.max_concurrency = max_concurrency
         self.model_id = model_id
         self.weight = weight
         self.timeouts = timeouts or provider.timeouts
@@ -70,12 +83,14 @@ def provider_name(key: str) -> str:
 class Route:
     """A name and the endpoints that can serve it, in configured order.
 
+    `rescue` says how a stream that broke off is finished by another endpoint, None for not at all.
     `within_s` is how long a request may take, with all its attempts, until its answer is certain:
     as long as the most patient endpoint may for one (reliability.md, section 2).
     """
 
     __slots__ = (
-        *("_by_protocol", "endpoints", "label", "name", "price", "source", "strategy", "within_s"),
+        *("_by_protocol", "endpoints", "label", "name", "price", "rescue", "source", "strategy"),
+        "within_s",
     )
 
     def __init__(
@@ -87,12 +102,14 @@ class Route:
         source: Source = "config",
         price: RoutePrice | None = None,
         label: str | None = None,
+        rescue: Rescue | None = None,
     ) -> None:
         self.name = name
         self.endpoints = endpoints
         self.strategy: Strategy = strategy
         self.source: Source = source
         self.price = price
+        self.rescue: Rescue | None = rescue
         self.label = label if label is not None else name
         self.within_s = max(max(e.timeouts.total, e.timeouts.first_byte) for e in endpoints)
         self._by_protocol: dict[str, tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]] = {}
@@ -215,10 +232,18 @@ def build_route(
             one.model_id,
             one.weight,
             timeouts=overlay_timeouts(providers[one.provider].timeouts, entry.timeouts),
+            max_concurrency=one.max_concurrency,
         )
         for one in entry.endpoints
     )
-    return Route(name, endpoints, strategy=entry.strategy, source=source, price=entry.price)
+    return Route(
+        name,
+        endpoints,
+        strategy=entry.strategy,
+        source=source,
+        price=entry.price,
+        rescue=entry.rescue,
+    )
 
 
 def _catalogue_routes(providers: Mapping[str, Provider]) -> Iterator[Route]:
@@ -237,6 +262,7 @@ def _filled_in(pattern: Route, name: str, rest: str) -> Route:
             one.weight,
             label=one.label,
             timeouts=one.timeouts,
+            max_concurrency=one.max_concurrency,
         )
         for one in pattern.endpoints
     )
@@ -247,4 +273,5 @@ def _filled_in(pattern: Route, name: str, rest: str) -> Route:
         source=pattern.source,
         price=pattern.price,
         label=pattern.label,
+        rescue=pattern.rescue,
     )

@@ -1,10 +1,11 @@
 """One attempt: a request asked of one endpoint, up to the point where the answer is certain."""
 
+import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
 from multidict import CIMultiDict
 
@@ -17,8 +18,10 @@ from bitrouter.errors import (
     is_about_router,
     is_worth_elsewhere,
 )
-from bitrouter.exchange.exchange import Exchange, begin
+from bitrouter.exchange.exchange import Exchange, Means
+from bitrouter.exchange.exchange import begin as begin_exchange
 from bitrouter.exchange.inquiry import Inquiry
+from bitrouter.exchange.plan import Target
 from bitrouter.protocols.base import CONTENT_TYPES, Framing
 from bitrouter.routing.table import Endpoint
 from bitrouter.server.answers import base_headers
@@ -28,6 +31,7 @@ from bitrouter.server.services import Services
 from bitrouter.upstream.deadline import Deadline
 from bitrouter.upstream.retry_after import RETRY_HEADERS, retry_after_s
 from bitrouter.upstream.session import UpstreamResponse
+from bitrouter.upstream.slots import Slots
 
 _MAX_ERROR_BYTES: Final = 1 << 20
 _PAYMENT_REQUIRED: Final = 402
@@ -37,23 +41,38 @@ _DROPPED: Final = "x-bitrouter-dropped"
 _FIELD_NAME: Final = re.compile(r"[A-Za-z0-9_.\[\]-]{1,64}")
 _MAX_DROPPED: Final = 32
 
+Begin = Callable[[Endpoint, Target, Means], Exchange]
+
 
 async def ask(
-    services: Services, inquiry: Inquiry, record: Record, deadline: Deadline, endpoint: Endpoint
+    services: Services,
+    inquiry: Inquiry,
+    record: Record,
+    deadline: Deadline,
+    endpoint: Endpoint,
+    *,
+    begin: Begin | None = None,
 ) -> WholeAnswer | StreamAnswer:
     """Ask one endpoint. Raises UpstreamError when it gives no answer to pass on, and
-    UnsupportedFeature when it cannot be asked this.
+    UnsupportedFeature when it cannot be asked this. `begin` is how, if not as the client did.
     """
     provider = endpoint.provider
     if provider.unusable is not None:
         raise UpstreamUnavailable(f"provider {provider.name!r} is not usable: {provider.unusable}")
     target = await services.find_target(provider)
-    exchange = begin(inquiry, endpoint, target, services.means)
+    if begin is None:
+        exchange = begin_exchange(inquiry, endpoint, target, services.means)
+    else:
+        exchange = begin(endpoint, target, services.means)
     record.called_at = perf_counter()
     stream = exchange.framing is not Framing.WHOLE
-    upstream = await services.upstream.open(
+    opening = services.upstream.open(
         exchange.call, endpoint.timeouts, stream=stream, deadline=deadline
     )
+    if endpoint.max_concurrency is None:
+        upstream = await opening
+    else:
+        upstream = await _in_a_slot(services.slots, endpoint, endpoint.max_concurrency, opening)
     record.upstream_request_id = _request_id(upstream)
     limits = services.routes.config.limits
     wanted = inquiry.request
@@ -73,6 +92,25 @@ async def ask(
     except BaseException:
         upstream.close()
         raise
+
+
+async def _in_a_slot(
+    slots: Slots, endpoint: Endpoint, limit: int, opening: Coroutine[Any, Any, UpstreamResponse]
+) -> UpstreamResponse:
+    """Call once a slot is free, and keep it until the answer is over."""
+    try:
+        await slots.take(endpoint.key, limit)
+    except BaseException:
+        opening.close()
+        raise
+    give = functools.partial(slots.give, endpoint.key)
+    try:
+        upstream = await opening
+    except BaseException:
+        give()
+        raise
+    upstream.when_over(give)
+    return upstream
 
 
 def _request_id(upstream: UpstreamResponse) -> str | None:

@@ -54,6 +54,11 @@ class Lease:
         self._buffers.used += size
         self._taken += size
 
+    def end(self) -> None:
+        """Give back what was taken, before the `with` ends."""
+        self._buffers.used -= self._taken
+        self._taken = 0
+
     def __enter__(self) -> "Lease":
         return self
 
@@ -63,8 +68,7 @@ class Lease:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._buffers.used -= self._taken
-        self._taken = 0
+        self.end()
 
 
 def buffer_limit(limits: Limits) -> int:

@@ -268,11 +268,13 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answer what is no request, and close: what follows cannot be trusted."""
+        if request.writer.output_size > 0:  # and whoever began it has told of what went wrong
+            raise ConnectionError("the answer has begun already")
+        if isinstance(exc, ConnectionError):
+            raise exc  # the client has gone; aiohttp takes it from here
         error = _told(exc)
         if isinstance(error, InternalError):
             _log.error("a request failed outside its handler", exc_info=exc)
-        if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun already")
         self._server.count(error)
         return error_answer(CODECS[0], error, request_id_of(request), LastAnswer)
 

@@ -10,6 +10,7 @@ endpoint can be asked and an error can have its own status.
 import asyncio
 import functools
 import logging
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Final
 
@@ -18,6 +19,7 @@ from multidict import CIMultiDict
 
 from bitrouter.access.credentials import find_credential, without_credentials
 from bitrouter.errors import (
+    AnswerDiffers,
     BadResponse,
     ConnectFailed,
     InternalError,
@@ -27,6 +29,8 @@ from bitrouter.errors import (
     RouterError,
     ServiceUnavailable,
     ShuttingDown,
+    StreamRefused,
+    UpstreamBusy,
     UpstreamError,
     UpstreamTimeout,
     UpstreamUnavailable,
@@ -34,6 +38,7 @@ from bitrouter.errors import (
 from bitrouter.exchange.choose import COUNT_TOKENS, candidates
 from bitrouter.exchange.estimate import estimated_tokens
 from bitrouter.exchange.inquiry import Inquiry
+from bitrouter.exchange.rescue import is_rescuable
 from bitrouter.metrics.store import OK
 from bitrouter.protocols.base import CONTENT_TYPES, Framing, Operation
 from bitrouter.protocols.codec import Codec
@@ -45,6 +50,7 @@ from bitrouter.server.buffers import Lease
 from bitrouter.server.connection import LastAnswer, has_stalled
 from bitrouter.server.record import Record
 from bitrouter.server.relay import StreamAnswer, WholeAnswer, relay_stream, relay_whole
+from bitrouter.server.rescue import Rescue
 from bitrouter.server.services import Services
 from bitrouter.upstream.deadline import Deadline
 from bitrouter.upstream.failover import AttemptsFailed, Rules, first_answer
@@ -53,6 +59,8 @@ _NO_SUCH_PATH: Final = frozenset({404, 405, 501})
 _BROKEN_OFF: Final = frozenset({"truncated", "upstream_error"})
 
 _log: Final = logging.getLogger("bitrouter")
+
+Attempt = Callable[[Endpoint], Awaitable[WholeAnswer | StreamAnswer]]
 
 
 class Inference:
@@ -72,15 +80,7 @@ class Inference:
         task = asyncio.current_task()
         services.running.add(task)
         try:
-            with Lease(services.buffers) as lease:
-                answer = await self._find_answer(
-                    request, codec, operation, path_model, record, lease
-                )
-            if isinstance(answer, StreamAnswer):
-                out = await relay_stream(request, answer, record, services.is_ending)
-                self._note_end(record)
-                return out
-            return await relay_whole(request, answer, record)
+            return await self._answer(request, codec, operation, path_model, record)
         except RouterError as error:
             return self._error(request, codec, error, record)
         except (ConnectionResetError, BrokenPipeError):
@@ -93,9 +93,10 @@ class Inference:
             return self._error(request, codec, stopped, record)
         except Exception:
             _log.exception("request %s failed", record.request_id)
-            if record.status:  # committed: nothing but an abrupt end would be true
-                raise
             fault = InternalError("an error of the router's own")
+            if record.status:  # committed: nothing but an abrupt end would be true
+                record.failed(fault)
+                raise
             return self._error(request, codec, fault, record)
         finally:
             services.running.discard(task)
@@ -106,6 +107,27 @@ class Inference:
             if services.draining and not metrics.inflight:
                 services.idle.set()
 
+    async def _answer(
+        self,
+        request: web.BaseRequest,
+        codec: Codec,
+        operation: Operation,
+        path_model: str | None,
+        record: Record,
+    ) -> web.StreamResponse:
+        """Find an answer and send it. The body is kept until there is one, and where a stream may
+        have to be asked for again, until that has ended.
+        """
+        with Lease(self._services.buffers) as lease:
+            answer = await self._find_answer(request, codec, operation, path_model, record, lease)
+            if isinstance(answer, WholeAnswer) or answer.rescue is None:
+                lease.end()
+            if isinstance(answer, WholeAnswer):
+                return await relay_whole(request, answer, record)
+            out = await relay_stream(request, answer, record, self._services.is_ending)
+            self._note_end(record)
+            return out
+
     async def _find_answer(
         self,
         request: web.BaseRequest,
@@ -115,8 +137,8 @@ class Inference:
         record: Record,
         lease: Lease,
     ) -> WholeAnswer | StreamAnswer:
-        """An answer of the first endpoint that gives one, ready to be sent. Until there is one the
-        body is kept, as `lease` says.
+        """An answer of the first endpoint that gives one, ready to be sent. The body is counted by
+        `lease`.
         """
         services = self._services
         record.outcome = "client_gone"  # what a cancellation while waiting means
@@ -143,11 +165,14 @@ class Inference:
         asked = candidates(route, codec, operation, services.balancer)
         if not asked:
             return _estimate(inquiry, record)
+        rules = self._rules(route)
+        rescue = None
+        attempt: Attempt = functools.partial(ask, services, inquiry, record, rules.deadline)
+        if route.rescue is not None and is_rescuable(inquiry):
+            rescue = Rescue(services, inquiry, record, route, asked, rules)
+            attempt = rescue.ask_first
         try:
-            rules = self._rules(route)
-            answer, record.endpoint, record.attempts = await first_answer(
-                asked, functools.partial(ask, services, inquiry, record, rules.deadline), rules
-            )
+            answer, record.endpoint, record.attempts = await first_answer(asked, attempt, rules)
         except AttemptsFailed as failure:
             record.endpoint, record.attempts = failure.endpoint, failure.attempts
             if operation.name == COUNT_TOKENS and _has_no_counter(codec, failure.last):
@@ -156,6 +181,8 @@ class Inference:
         describe(answer.headers, record)
         if isinstance(answer, WholeAnswer):
             self._succeeded(record.endpoint)
+        elif rescue is not None:
+            return rescue.watch(answer, record.endpoint)
         return answer
 
     def _admit(self, request: web.BaseRequest) -> None:
@@ -246,7 +273,7 @@ def attempt_result(error: UpstreamError | None) -> str:
     match error:
         case None:
             return "ok"
-        case Rejected(status=status):
+        case Rejected(status=status) | StreamRefused(status=status):
             return "5xx" if status >= 500 else str(status)
         case UpstreamTimeout(timer=timer):
             return f"timeout:{timer}"
@@ -254,8 +281,12 @@ def attempt_result(error: UpstreamError | None) -> str:
             return "connect"
         case BadResponse():
             return "bad_response"
+        case AnswerDiffers():
+            return "differs"
         case UpstreamUnavailable():
             return "unavailable"
+        case UpstreamBusy():
+            return "busy"
         case _:
             return "reset"
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from aiohttp import web
@@ -27,7 +27,7 @@ from bitrouter.upstream.session import UpstreamResponse
 # How long an upstream may keep its connection open after the protocol's own end of the answer.
 _AFTER_END_S: Final = 1.0
 _MAX_WORDS: Final = 500  # of a provider's, in an error of ours
-_TRUNCATED: Final = "truncated"  # the outcome of a stream that ended before its answer did
+TRUNCATED: Final = "truncated"  # the outcome of a stream that ended before its answer did
 # How much may come before the first event: comments that say that the model is thinking.
 _MAX_BEFORE_FIRST_EVENT: Final = 1 << 20
 
@@ -46,7 +46,7 @@ class StreamAnswer(msgspec.Struct, frozen=True):
 
     `opening` is what the client gets of it first; `ended` that the upstream had no more. `api_key`
     is what the provider was shown, and must not say again. `keepalive` may be sent while it is
-    silent.
+    silent. `rescue` finds who goes on when it breaks off, and is None where nobody shall.
     """
 
     headers: CIMultiDict[str]
@@ -56,6 +56,23 @@ class StreamAnswer(msgspec.Struct, frozen=True):
     ended: bool
     api_key: Secret | None
     keepalive: bytes
+    rescue: "Rescue | None" = None
+
+
+class Rescue(Protocol):
+    """What finishes a stream that broke off."""
+
+    async def successor(self, error: RouterError | None) -> StreamAnswer | None:
+        """Who goes on with the answer, whose stream has ended, by `error` if there was one. None if
+        nobody does. What it says joins what was sent.
+        """
+
+    @property
+    def failure(self) -> RouterError:
+        """Why the first stream broke off."""
+
+    def last_words(self) -> bytes:
+        """The error event for that."""
 
 
 async def relay_whole(
@@ -82,14 +99,42 @@ async def relay_stream(
     No `except` stands around the writes: a client that goes away makes aiohttp raise an error that
     its client side raises too, and the upstream is not to blame for it.
     """
-    upstream, transform = answer.upstream, answer.transform
     record.status = 200
-    record.outcome = "client_gone"  # unless the loop below comes to its end
+    record.outcome = "client_gone"  # unless the end below is reached
     out = web.StreamResponse(status=200, headers=answer.headers)
-    data, error, ended = answer.opening, None, answer.ended
     keepalive = Keepalive(out, answer.keepalive)
     try:
         await out.prepare(request)  # the commit point
+        data, error = await _relay(out, answer, record, keepalive, is_ending)
+        transform = answer.transform
+        if answer.rescue is not None and not transform.complete:
+            sink = _Sink(out, record, keepalive, is_ending)
+            transform, data = await _go_on(sink, answer, answer.rescue, data, error)
+        if data:
+            await out.write(data)
+        await out.write_eof()
+        if answer.rescue is not None and not transform.complete:
+            record.failed(answer.rescue.failure)
+        else:
+            _conclude(record, transform, error)
+    finally:
+        keepalive.stop()
+    return out
+
+
+async def _relay(
+    out: web.StreamResponse,
+    answer: StreamAnswer,
+    record: Record,
+    keepalive: Keepalive,
+    is_ending: Callable[[], bool],
+) -> tuple[bytes, RouterError | None]:
+    """Copy what one upstream says until it ends. Returns what is still to be written, and the error
+    by which it ended.
+    """
+    upstream, transform = answer.upstream, answer.transform
+    data, error, ended = answer.opening, None, answer.ended
+    try:
         while error is None and not ended:
             if data:
                 keepalive.quiet = False
@@ -97,18 +142,54 @@ async def relay_stream(
             data, error, ended = await _next(upstream, transform, is_ending)
             if transform.failed is not None:
                 data = masked(data, answer.api_key)
-        if data:
-            await out.write(data)
-        await out.write_eof()
-        _conclude(record, transform, error)
     finally:
-        keepalive.stop()
         record.usage = transform.usage
         if ended:
             upstream.release()
         else:
             upstream.close()
-    return out
+    return data, error
+
+
+class _Sink(msgspec.Struct, frozen=True):
+    """Where the parts of an answer go, one after the other."""
+
+    out: web.StreamResponse
+    record: Record
+    keepalive: Keepalive
+    is_ending: Callable[[], bool]
+
+
+async def _go_on(
+    sink: _Sink, answer: StreamAnswer, rescue: Rescue, data: bytes, error: RouterError | None
+) -> tuple[Transform, bytes]:
+    """Let other upstreams finish an answer that broke off by `error`, with `data` still to be
+    written. Returns the last one's transform, and what is still to be written then: where nobody
+    could, the error of the first.
+    """
+    part = answer
+    while not part.transform.complete:
+        if data:
+            sink.keepalive.quiet = False
+            await sink.out.write(data)
+        successor = await _successor(rescue, error, sink.is_ending)
+        if successor is None:
+            return part.transform, masked(rescue.last_words(), answer.api_key)
+        part = successor
+        data, error = await _relay(sink.out, part, sink.record, sink.keepalive, sink.is_ending)
+    return part.transform, data
+
+
+async def _successor(
+    rescue: Rescue, error: RouterError | None, is_ending: Callable[[], bool]
+) -> StreamAnswer | None:
+    """See Rescue. When the router is being stopped, nobody goes on any more."""
+    try:
+        return await rescue.successor(error)
+    except asyncio.CancelledError:
+        if not is_ending() or _uncancelled():
+            raise
+        return None
 
 
 def masked(text: bytes, api_key: Secret | None) -> bytes:
@@ -126,7 +207,7 @@ async def _next(
         chunk = await upstream.read_chunk(again=not transform.progressed)
     except UpstreamError as error:
         if isinstance(error, BadResponse):
-            error.outcome = _TRUNCATED  # it had begun well
+            error.outcome = TRUNCATED  # it had begun well
         return transform.finish(error), error, False
     except asyncio.CancelledError:
         if not is_ending() or _uncancelled():
@@ -156,7 +237,7 @@ def _conclude(record: Record, transform: Transform, error: RouterError | None) -
     elif error is not None:
         record.failed(error)
     else:
-        record.outcome = _TRUNCATED
+        record.outcome = TRUNCATED
         record.error = "the upstream closed the stream before the answer was complete"
 
 

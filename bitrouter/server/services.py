@@ -19,6 +19,7 @@ from bitrouter.routing.table import RouteTable, provider_name
 from bitrouter.server.buffers import Buffers
 from bitrouter.upstream.budget import RetryBudget
 from bitrouter.upstream.session import Upstream
+from bitrouter.upstream.slots import Slots
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ class Services:
     means: Means
     breakers: Breakers
     budget: RetryBudget
+    slots: Slots
     buffers: Buffers
     save_dynamic: Callable[[Mapping[str, DynamicRoute]], Awaitable[None]]
     load_config: Callable[[], Config]

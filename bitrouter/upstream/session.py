@@ -7,7 +7,7 @@ holds request headers, the provider's key included.
 import asyncio
 import functools
 import io
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import aiohttp
@@ -33,6 +33,7 @@ class UpstreamResponse:
     def __init__(self, response: aiohttp.ClientResponse, timer: ReadTimer) -> None:
         self._response = response
         self._timer = timer
+        self._when_over: Callable[[], None] | None = None
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
 
@@ -76,15 +77,25 @@ class UpstreamResponse:
             chunks.append(chunk)
         return first if len(chunks) == 1 else b"".join(chunks)
 
+    def when_over(self, call: Callable[[], None]) -> None:
+        """Have `call` called when the answer is over, however it ends."""
+        self._when_over = call
+
     def release(self) -> None:
         """The answer was read to its end: the connection may serve again."""
-        self._timer.stop()
+        self._end()
         self._response.release()
 
     def close(self) -> None:
         """Drop the connection, whatever is still to come on it."""
-        self._timer.stop()
+        self._end()
         self._response.close()
+
+    def _end(self) -> None:
+        self._timer.stop()
+        if self._when_over is not None:
+            call, self._when_over = self._when_over, None
+            call()
 
 
 class Upstream:

@@ -11,13 +11,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bitrouter.server.connection import Server
 from tests.conftest import StartRouter
 from tests.support.dialects import CHAT, Dialect, event, settings
 from tests.support.faults import LIMIT_S
 from tests.support.rawhttp import RawConnection, connect, post
 from tests.support.requestlog import RequestLog
-from tests.support.router import RunningRouter
+from tests.support.router import RunningRouter, no_connections, server_of
 from tests.support.upstream import Reply, ScriptedUpstream, sse
 
 JSON = "Content-Type: application/json"
@@ -35,19 +34,6 @@ def patient(**timeouts: str) -> dict[str, str]:
 def request_for(dialect: Dialect, *, stream: bool = False) -> bytes:
     body = json.dumps(dialect.body(stream=stream)).encode()
     return post(dialect.path(stream=stream), body, JSON)
-
-
-def server_of(router: RunningRouter) -> Server:
-    (runner,) = router.router._runners
-    assert isinstance(runner.server, Server)
-    return runner.server
-
-
-async def no_connections(router: RunningRouter) -> None:
-    """Wait until every client's connection is gone."""
-    async with asyncio.timeout(LIMIT_S):
-        while server_of(router).connections:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from tests.support.dialects import CHAT, Dialect, settings
 from tests.support.faults import LIMIT_S, NEVER, ask, complete, error, in_turn
 from tests.support.rawhttp import connect, post
 from tests.support.requestlog import RequestLog
-from tests.support.upstream import Received, Reply, ScriptedUpstream
+from tests.support.upstream import Reply, ScriptedUpstream
 
 JSON = "Content-Type: application/json"
 WHOLE = complete(CHAT, stream=False)
@@ -59,6 +59,12 @@ async def one_request(reader: asyncio.StreamReader) -> None:
     await reader.readexactly(int(length.split(b":")[1]))
 
 
+def http(body: bytes) -> bytes:
+    """A whole answer as it goes on the wire."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    return head % len(body) + body
+
+
 def attempts(router: Any) -> dict[tuple[str, str], int]:
     found: dict[tuple[str, str], int] = router.router.services.metrics.attempts
     return found
@@ -69,22 +75,15 @@ def attempts(router: Any) -> dict[tuple[str, str], int]:
 
 @pytest.mark.parametrize("abort", [False, True], ids=["closed", "reset"])
 async def test_a_pooled_connection_that_dies_unheard_is_replaced_without_a_word(
-    start_router: StartRouter, upstream: ScriptedUpstream, dialect: Dialect, abort: bool
+    start_router: StartRouter, dialect: Dialect, abort: bool
 ) -> None:
-    answer = (
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-        % (
-            len(dialect.answer),
-            dialect.answer,
-        )
-    )
     connections = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal connections
         connections += 1
         await one_request(reader)
-        writer.write(answer)
+        writer.write(http(dialect.answer))
         await one_request(reader)
         if abort:
             writer.transport.abort()
@@ -98,23 +97,27 @@ async def test_a_pooled_connection_that_dies_unheard_is_replaced_without_a_word(
     assert attempts(router) == {("p1:up-1", "ok"): 3}
 
 
-async def test_it_is_replaced_once_by_a_new_one_and_not_by_another_of_the_pool(
-    start_router: StartRouter, upstream: ScriptedUpstream
+async def test_it_is_replaced_by_a_new_one_and_not_by_another_of_the_pool(
+    start_router: StartRouter,
 ) -> None:
-    router = await start_router(settings(CHAT, upstream.url, retry={"max_attempts": 1}))
-    all_are_there = asyncio.Event()
+    together = asyncio.Event()
+    connections = 0
 
-    def script(received: Received) -> Reply:
-        if len(upstream.received) == 3:
-            all_are_there.set()
-        return Reply((CHAT.answer,), wait=all_are_there)
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await one_request(reader)
+        if connections == 3:
+            together.set()
+        await together.wait()
+        writer.write(http(CHAT.answer))
+        await one_request(reader)  # and this one dies of it
 
-    upstream.script = script
-    await asyncio.gather(*(ask(router, CHAT) for _ in range(3)))  # on a connection each
-    upstream.script = None
-    got = await ask(router, CHAT)
-    assert (got.status, got.attempts) == (502, 1)
-    assert len(upstream.received) == 3 + 2
+    async with server(serve) as url:
+        router = await start_router(settings(CHAT, url))
+        await asyncio.gather(*(ask(router, CHAT) for _ in range(3)))
+        got = await ask(router, CHAT)
+    assert (got.status, got.attempts, connections) == (200, 1, 4)
 
 
 async def test_a_new_connection_that_dies_is_an_attempt(
@@ -130,13 +133,6 @@ async def test_a_new_connection_that_dies_is_an_attempt(
 async def test_a_pooled_connection_that_dies_within_the_head_is_an_attempt(
     start_router: StartRouter,
 ) -> None:
-    answer = (
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-        % (
-            len(CHAT.answer),
-            CHAT.answer,
-        )
-    )
     requests = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -145,9 +141,9 @@ async def test_a_pooled_connection_that_dies_within_the_head_is_an_attempt(
             await one_request(reader)
             requests += 1
             if requests == 2:
-                writer.write(answer[:40])
+                writer.write(http(CHAT.answer)[:40])
                 return
-            writer.write(answer)
+            writer.write(http(CHAT.answer))
 
     async with server(serve) as url:
         router = await start_router(settings(CHAT, url))
@@ -367,6 +363,21 @@ async def test_all_attempts_together_have_an_end(
         ("p1:up-1", "timeout:first_byte"): 1,
         ("p2:up-1", "timeout:total"): 1,
     }
+
+
+async def test_the_last_attempt_does_not_have_all_of_the_time_again(
+    start_router: StartRouter, upstream: ScriptedUpstream, second_upstream: ScriptedUpstream
+) -> None:
+    timers = {"first_byte": "900ms", "total": "1s"}
+    urls = (upstream.url, second_upstream.url)
+    router = await start_router(settings(CHAT, *urls, timeouts=timers))
+    upstream.script = Reply(wait=NEVER)
+    late = asyncio.Event()  # within a second of its head, and not of the request
+    asyncio.get_running_loop().call_later(1.5, late.set)
+    second_upstream.script = Reply((CHAT.answer[:9], CHAT.answer[9:]), pause=late)
+    got = await ask(router, CHAT)
+    assert got.status == 504
+    assert "timeouts.total: 1 s" in CHAT.error(got.body, 504)
 
 
 async def test_a_stream_that_does_not_begin_ends_with_the_time_of_all_attempts(

@@ -35,7 +35,8 @@ from tests.support.faults import (
 )
 from tests.support.requestlog import RequestLog
 from tests.support.router import RunningRouter
-from tests.support.upstream import Reply, ScriptedUpstream, sse
+from tests.support.told import begun, hear, stream_of
+from tests.support.upstream import Received, Reply, ScriptedUpstream, sse
 
 Upstreams = tuple[ScriptedUpstream, ScriptedUpstream]
 
@@ -222,6 +223,66 @@ async def test_stream_stall_is_an_error_event_and_nothing_of_another_answer(
     assert got.body.startswith(dialect.events[0])
     assert "timeouts.idle: 0.3 s" in dialect.error_in_stream(got.body)
     assert asked(two) == (1, 0)
+
+
+def with_rescue(dialect: Dialect, two: Upstreams, mode: str) -> dict[str, Any]:
+    """Settings in which the fallback finishes what broke off; it takes a prefill."""
+    given = settings(dialect, *(one.url for one in two), timeouts={"idle": "300ms"})
+    given["providers"]["p2"]["models"] = {"up-1": {"capabilities": {"prefill": True}}}
+    given["models"]["m"]["rescue"] = mode
+    return given
+
+
+def is_prefilled(received: Received) -> bool:
+    """Whether a request ends with what the model has said so far."""
+    body = json.loads(received.body)
+    turns = body.get("messages") or body.get("contents") or body["input"]
+    return isinstance(turns, list) and turns[-1]["role"] in ("assistant", "model")
+
+
+@pytest.mark.parametrize("end", ["cut", "stall"])
+@pytest.mark.parametrize("mode", ["continue", "restart"])
+async def test_stream_cut_or_stalled_is_finished_by_the_fallback_where_the_route_says_so(
+    start_router: StartRouter, two: Upstreams, dialect: Dialect, mode: str, end: str
+) -> None:
+    router = await start_router(with_rescue(dialect, two, mode))
+    opening = b"".join(begun(dialect, "Hel"))
+    two[0].script = sse(opening, cut=True) if end == "cut" else sse(opening, b":", pause=NEVER)
+    rest = ("lo", " there") if mode == "continue" else ("Hello", " there")
+    two[1].script = sse(*stream_of(dialect, *rest))
+    got = await ask(router, dialect, stream=True)
+    heard = hear(dialect, got.body)
+    assert (got.status, heard.text, heard.ends, heard.error) == (200, "Hello there", 1, None)
+    assert asked(two) == (1, 1)
+    assert is_prefilled(two[1].last) == (mode == "continue")
+
+
+# -- 14: a fallback that cannot go on with what another began ----------------------------------
+
+
+async def test_fallback_that_refuses_prefill_answers_afresh(
+    start_router: StartRouter, two: Upstreams, dialect: Dialect
+) -> None:
+    router = await start_router(with_rescue(dialect, two, "continue"))
+    two[0].script = sse(*begun(dialect, "Hel"), cut=True)
+    fresh = sse(*stream_of(dialect, "Hello", " there"))
+    two[1].script = lambda received: error(400) if is_prefilled(received) else fresh
+    got = await ask(router, dialect, stream=True)
+    heard = hear(dialect, got.body)
+    assert (got.status, heard.text, heard.ends, heard.error) == (200, "Hello there", 1, None)
+    assert asked(two) == (1, 2)
+
+
+async def test_fallback_that_refuses_prefill_does_not_hide_the_first_failure(
+    start_router: StartRouter, two: Upstreams, dialect: Dialect
+) -> None:
+    router = await start_router(with_rescue(dialect, two, "continue"))
+    two[0].script = sse(*begun(dialect, "Hel"), cut=True)
+    two[1].script = error(400)
+    got = await ask(router, dialect, stream=True)
+    heard = hear(dialect, got.body)
+    assert (got.status, heard.text, heard.ends) == (200, "Hel", 0)
+    assert heard.error == "the upstream broke off its answer"
 
 
 # -- 10, 11: an answer that is there, and not as it should be ---------------------------------

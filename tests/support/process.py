@@ -1,8 +1,10 @@
 """`python -m bitrouter` as a process of its own."""
 
+import functools
 import os
 import queue
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -38,13 +40,24 @@ def run(
     )
 
 
+def _allow(descriptors: int) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+
+
 class RouterProcess:
     """A running `bitrouter serve`. `url` is the address that its banner tells.
 
-    `lines` is what it wrote to standard error so far. To be stopped with `stop`.
+    `lines` is what it wrote to standard error so far. `descriptors` is how many files it may have
+    open, if not as many as the tests. To be stopped with `stop`.
     """
 
-    def __init__(self, *words: str, cwd: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *words: str,
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+        descriptors: int | None = None,
+    ) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bitrouter", "serve", *words],
             cwd=cwd,
@@ -53,6 +66,7 @@ class RouterProcess:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=functools.partial(_allow, descriptors) if descriptors else None,
         )
         self.lines: list[str] = []
         self._unseen: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -98,6 +112,11 @@ class RouterProcess:
         code = self._process.wait(limit_s)
         self._reader.join(limit_s)
         return code
+
+    def cpu_s(self) -> float:
+        """Seconds of CPU time that its threads have used. Source: proc(5)."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def children(self) -> list[int]:
         """The processes that it has started and that have not ended."""

@@ -1,5 +1,6 @@
 """A router for tests, on a free port of the loopback interface, and a client of its own."""
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from bitrouter.app import Router
 from bitrouter.config.load import load_config
 from bitrouter.config.schema import Config
 from bitrouter.protocols import BY_API_PROTOCOL
+from bitrouter.server.connection import Server
+
+LIMIT_S = 20
 
 
 class RunningRouter:
@@ -41,3 +45,17 @@ class RunningRouter:
         """Stop the client and the router."""
         await self.http.close()
         await self.router.stop()
+
+
+def server_of(router: RunningRouter) -> Server:
+    """The server of the router's only listener."""
+    (runner,) = router.router._runners
+    assert isinstance(runner.server, Server)
+    return runner.server
+
+
+async def no_connections(router: RunningRouter) -> None:
+    """Wait until every client's connection is gone."""
+    async with asyncio.timeout(LIMIT_S):
+        while server_of(router).connections:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)

@@ -71,7 +71,10 @@ def _decode(request: Request) -> ir.Request:
         spellings=_SPELLINGS,
     )
     _decode_settings(asked, request, body)
-    _decode_tools(asked, body)
+    if body.tools or body.mcp_servers:
+        _decode_tools(asked, body)
+    if body.tool_choice is not None:
+        _decode_choice(asked, body.tool_choice)
     return asked
 
 
@@ -102,7 +105,8 @@ def _decode_settings(asked: ir.Request, request: Request, body: types.MessagesRe
         if body.output_config.format is not None:
             asked.output = ir.OutputFormat(schema=body.output_config.format.schema)
         asked.dropped += _unknown_in(request, "output_config", _OUTPUT_CONFIG)
-    asked.thinking = _thinking(body, asked.dropped)
+    if body.thinking is not None or body.output_config is not None:
+        asked.thinking = _thinking(body, asked.dropped)
 
 
 def _unknown_in(request: Request, name: str, known: frozenset[str]) -> list[str]:
@@ -146,8 +150,6 @@ def _decode_tools(asked: ir.Request, body: types.MessagesRequest) -> None:
             continue
         asked.dropped += _extras(raw)
     asked.hosted_tools = tuple(hosted)
-    if body.tool_choice is not None:
-        _decode_choice(asked, body.tool_choice)
 
 
 def _client_tool_of(raw: msgspec.Raw, where: str) -> ir.Tool:

@@ -16,10 +16,10 @@ def encode_answer(answer: Answer, reply: Reply) -> bytes:
     """The first candidate, for a client of this protocol can ask for no other."""
     candidate = answer.candidates[0]
     cut = candidate.finish.reason in ("length", "context")
-    content = [
-        block for one in candidate.blocks for block in _written(one, may_be_half_written=cut)
-    ]
-    called = any(block["type"] == "tool_use" for block in content)
+    content: list[dict[str, Any]] = []
+    for block in candidate.blocks:
+        content += _written(block, may_be_half_written=cut)
+    called = "tool_use" in [block["type"] for block in content]
     return msgspec.json.encode(
         {
             "id": reply.mint("msg_"),

@@ -52,7 +52,7 @@ def _candidate(choice: types.Choice, place: int) -> Candidate:
     message = choice.message or choice.delta or types.Delta()
     blocks = _words(message)
     has_refusal = bool(blocks) and isinstance(blocks[-1], Refusal)
-    calls = _calls(message)
+    calls = _calls(message) if message.tool_calls or message.function_call is not None else []
     blocks += calls
     finish = decode_finish(choice.finish_reason, has_calls=bool(calls), has_refusal=has_refusal)
     index = place if choice.index is None else choice.index

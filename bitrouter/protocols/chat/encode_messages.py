@@ -74,8 +74,9 @@ class MessageWriter:
             content: str | list[Part] = encode_content(kept, self._marks)
         else:
             for text in kept:
-                self._marks.put({}, text.cache)
-            content = "\n\n".join(text.text for text in kept)
+                if text.cache is not None:
+                    self._marks.put({}, text.cache)
+            content = "\n\n".join([text.text for text in kept])
         return [{"role": "system", "content": content}]
 
     def _asked(self, turn: Message) -> list[dict[str, Any]]:

@@ -49,7 +49,9 @@ def encode_request(request: ir.Request, recipient: Recipient) -> Encoded:
     """See Translator.encode_request."""
     traits = recipient.traits
     request, dropped = fitting(request, traits, ("top_k",))
-    request, made_up = _with_output(request, traits)
+    made_up = None
+    if request.output is not None:
+        request, made_up = _with_output(request, request.output, traits)
     names = tool_wire_names(request)
     marks = CacheMarks(traits.cache_hints)
     body: dict[str, Any] = {
@@ -59,11 +61,14 @@ def encode_request(request: ir.Request, recipient: Recipient) -> Encoded:
     if request.cache is not None:
         _mark_last(body["messages"], request.cache, marks)
     marks.settle()
-    if marks.left_out or (not marks and any(tool.cache for tool in request.tools)):
+    if marks.left_out or (request.tools and not marks and any(t.cache for t in request.tools)):
         dropped.append("cache")
-    dropped += _put_tools(body, request, traits, names)
-    dropped += _put_settings(body, request, traits)
-    dropped += _put_family(body, request)
+    if request.tools or request.web_search is not None:
+        dropped += _put_tools(body, request, traits, names)
+    _put_settings(body, request, traits)
+    dropped += _put_limited(body, request, traits)
+    if request.family_fields:
+        dropped += _put_family(body, request)
     return Encoded(
         body=msgspec.json.encode(body),
         dropped=tuple(dropped),
@@ -72,13 +77,12 @@ def encode_request(request: ir.Request, recipient: Recipient) -> Encoded:
     )
 
 
-def _with_output(request: ir.Request, traits: Traits) -> tuple[ir.Request, str | None]:
+def _with_output(
+    request: ir.Request, output: ir.OutputFormat, traits: Traits
+) -> tuple[ir.Request, str | None]:
     """The request with what the form of the answer needs besides `response_format`, and the name
     of the tool that takes its place for a model that does not know that.
     """
-    output = request.output
-    if output is None:
-        return request, None
     if output.schema is None:
         # JSON mode is refused unless the prompt says JSON: protocols.md, 1.1.
         if traits.structured_output == "native" and _says_json(request):
@@ -146,8 +150,8 @@ def _put_tools(
     return dropped
 
 
-def _put_settings(body: dict[str, Any], request: ir.Request, traits: Traits) -> list[str]:
-    """All other settings. Returns what was left out."""
+def _put_settings(body: dict[str, Any], request: ir.Request, traits: Traits) -> None:
+    """The settings of which chat takes every value."""
     if request.max_tokens is not None:
         body[traits.max_tokens_field] = request.max_tokens
     for name in _SETTINGS:
@@ -165,11 +169,18 @@ def _put_settings(body: dict[str, Any], request: ir.Request, traits: Traits) -> 
         if traits.stream_usage:
             body["stream_options"] = {"include_usage": True}
     _put_logprobs(body, request)
-    return [
-        *_put_stop(body, request.stop),
-        *_put_thinking(body, request, traits),
-        *_put_tier(body, request.service_tier),
-    ]
+
+
+def _put_limited(body: dict[str, Any], request: ir.Request, traits: Traits) -> list[str]:
+    """The settings of which it does not. Returns what was left out."""
+    dropped: list[str] = []
+    if request.stop:
+        dropped += _put_stop(body, request.stop)
+    if request.thinking is not None:
+        dropped += _put_thinking(body, request, request.thinking, traits)
+    if request.service_tier is not None:
+        dropped += _put_tier(body, request.service_tier)
+    return dropped
 
 
 def _put_logprobs(body: dict[str, Any], request: ir.Request) -> None:
@@ -181,16 +192,17 @@ def _put_logprobs(body: dict[str, Any], request: ir.Request) -> None:
 
 
 def _put_stop(body: dict[str, Any], stop: tuple[str, ...]) -> list[str]:
-    if stop:
-        body["stop"] = stop[:_MAX_STOPS]
+    body["stop"] = stop[:_MAX_STOPS]
     return ["stop"] if len(stop) > _MAX_STOPS else []
 
 
-def _put_thinking(body: dict[str, Any], request: ir.Request, traits: Traits) -> list[str]:
+def _put_thinking(
+    body: dict[str, Any], request: ir.Request, thinking: ir.Thinking, traits: Traits
+) -> list[str]:
     """`reasoning_effort`; what is switched off is left out where the word may be unknown, for a
     server that does not know it refuses it (protocols.md, 2.5).
     """
-    effort = effort_of(request.thinking) if request.thinking is not None else None
+    effort = effort_of(thinking)
     if effort is None:
         return []
     if traits.reasoning == "none":
@@ -204,9 +216,7 @@ def _put_thinking(body: dict[str, Any], request: ir.Request, traits: Traits) -> 
     return []
 
 
-def _put_tier(body: dict[str, Any], tier: str | None) -> list[str]:
-    if tier is None:
-        return []
+def _put_tier(body: dict[str, Any], tier: str) -> list[str]:
     known = _TIERS.get(tier)
     if known is None:
         return ["service_tier"]

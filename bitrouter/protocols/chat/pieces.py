@@ -34,9 +34,12 @@ def reasoning_of(delta: Delta) -> str:
     """The thinking, in the first place that has any: protocols.md, 2.9. Servers that fill several
     say the same in each.
     """
-    for text in (delta.reasoning_content, delta.reasoning):
-        if text and isinstance(text, str):
-            return text
+    text = delta.reasoning_content
+    if text and isinstance(text, str):
+        return text
+    text = delta.reasoning
+    if text and isinstance(text, str):
+        return text
     if delta.reasoning_details:
         return "".join(_detail_texts(delta.reasoning_details))
     return "".join(_thinking_parts(delta.content)) if isinstance(delta.content, list) else ""

@@ -21,6 +21,10 @@ class CompletionDetails(msgspec.Struct, gc=False):
     reasoning_tokens: Count | None = None
 
 
+_NO_PROMPT_DETAILS: Final = PromptDetails()
+_NO_COMPLETION_DETAILS: Final = CompletionDetails()
+
+
 class ChatUsage(msgspec.Struct):
     """`usage`. Prompt tokens include the cached ones, completion tokens the reasoning."""
 
@@ -31,8 +35,8 @@ class ChatUsage(msgspec.Struct):
 
     def neutral(self) -> Usage:
         """The same counts in the neutral form."""
-        prompt = self.prompt_tokens_details or PromptDetails()
-        completion = self.completion_tokens_details or CompletionDetails()
+        prompt = self.prompt_tokens_details or _NO_PROMPT_DETAILS
+        completion = self.completion_tokens_details or _NO_COMPLETION_DETAILS
         return Usage(
             input_tokens=self.prompt_tokens,
             output_tokens=self.completion_tokens,

@@ -347,3 +347,49 @@ def test_routes_have_a_price_by_token_or_by_call(load: Load, problems: Problems)
     assert str(b.call) == "0.01"
     (problem,) = problems(f"models: {{a: {{price: {{call: 1, input: 1}}, {endpoints}}}}}")
     assert message(problem) == "models.a.price: give both `input` and `output`, or `call` alone"
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]", "metadata.google.internal"])
+def test_a_link_local_base_url_is_meant_only_if_the_file_says_so(
+    load: Load, problems: Problems, host: str
+) -> None:
+    fields = f"api_protocol: openai, api_key: k, api_base: 'http://{host}'"
+
+    (problem,) = problems(f"providers: {{p: {{{fields}}}}}")
+    allowed = load(f"providers: {{p: {{{fields}, allow_link_local: true}}}}").providers["p"]
+
+    assert message(problem).startswith("providers.p.api_base: names a link-local or cloud metadata")
+    assert allowed.allow_link_local
+
+
+# -- rescue -----------------------------------------------------------------------------------
+
+RESCUE = "models:\n  m:\n    rescue: {}\n    endpoints: [{}]"
+
+
+@pytest.mark.parametrize("mode", ["continue", "restart"])
+def test_a_rescue_goes_to_a_second_endpoint(load: Load, mode: str) -> None:
+    two = "{provider: openai, model_id: a}, {provider: openai, model_id: b}"
+    assert load(RESCUE.format(mode, two)).models["m"].rescue == mode
+
+
+@pytest.mark.parametrize(
+    "endpoints",
+    [
+        "{provider: openai, model_id: a}",
+        "{provider: openai, model_id: a}, {provider: openai, model_id: a}",
+    ],
+)
+def test_a_rescue_without_a_second_endpoint_is_a_problem(
+    problems: Problems, endpoints: str
+) -> None:
+    assert problems(RESCUE.format("restart", endpoints)) == [
+        "bitrouter.yaml:3:13: models.m.rescue: needs a second endpoint, which finishes what the"
+        " first broke off"
+    ]
+
+
+def test_another_word_for_a_rescue_is_a_problem(problems: Problems) -> None:
+    two = "{provider: openai, model_id: a}, {provider: openai, model_id: b}"
+    (problem,) = problems(RESCUE.format("always", two))
+    assert "models.m.rescue" in problem

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bitrouter.errors import CONTEXT_TOO_LONG
 from bitrouter.ir import Failure
 from bitrouter.protocols.failure import read_failure
 
@@ -38,3 +39,18 @@ def test_message_and_code(body: bytes, message: str | None, code: str | None) ->
 @pytest.mark.parametrize(("status", "words"), [(529, "overloaded"), (599, "unknown status")])
 def test_statuses_that_have_no_name(status: int, words: str) -> None:
     assert read_failure(status, b"").message.endswith(f"status {status} ({words})")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens.",
+        "Your input exceeds the context window of this model.",
+        "the request exceeds the available context size, try increasing it",
+    ],
+)
+def test_a_context_that_is_too_long_is_known_by_its_words(message: str) -> None:
+    body = f'{{"error":{{"message":"{message}","code":400,"type":"BadRequestError"}}}}'.encode()
+
+    assert read_failure(400, body).code == CONTEXT_TOO_LONG
+    assert read_failure(500, body).code is None

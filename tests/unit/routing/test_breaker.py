@@ -163,6 +163,26 @@ def test_what_had_begun_before_it_opened_changes_nothing(ended: str) -> None:
     assert (found.state(KEY, 5), found.wait_s(KEY, 5)) == (State.OPEN, 5)
 
 
+def test_nor_does_it_long_after() -> None:
+    found = breakers(cooldown=100)
+    open_one(found)
+
+    found.succeeded(KEY, 40)
+
+    assert found.state(KEY, 40) is State.OPEN
+
+
+def test_when_it_closes_what_failed_before_is_forgotten() -> None:
+    found = breakers(failures=100)
+    for _ in range(20):
+        found.failed(KEY, 0)
+    close_one(found, 10)
+
+    found.failed(KEY, 11)
+
+    assert found.state(KEY, 11) is State.CLOSED
+
+
 def test_a_probes_failure_doubles_the_pause_up_to_two_minutes() -> None:
     found = breakers()
     open_one(found)

@@ -32,7 +32,7 @@ class Body:
 
 
 class Transport:
-    """The part of a transport that the timer looks at. Its socket is closed, as far as that goes."""
+    """The part of a transport that the timer looks at. Its socket is closed."""
 
     def __init__(self) -> None:
         self.unsent = 0
@@ -263,9 +263,9 @@ def test_a_closed_connection_has_no_timer(
 
 
 def test_a_timer_may_be_stopped_by_what_it_tells(clock: Clock) -> None:
-    timer = ClientTimer(
-        clock.loop, TIMEOUTS, cast(WriteTransport, Transport()), lambda _: timer.stop()
+    stopping = ClientTimer(
+        clock.loop, TIMEOUTS, cast(WriteTransport, Transport()), lambda _: stopping.stop()
     )
-    timer.head_begins()
+    stopping.head_begins()
     clock.turn(1000)
     assert clock.running == []

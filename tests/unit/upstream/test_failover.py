@@ -310,6 +310,16 @@ async def test_a_breaker_that_opens_during_the_pause_is_heeded() -> None:
     assert await running == "yes from b"
 
 
+async def test_an_endpoint_whose_breaker_opens_by_it_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(failover, "_PAUSE_S", (30.0, 30.0))
+    script = Script(rejected(500), "yes", failures=1)
+
+    async with asyncio.timeout(15):
+        assert await script.run() == "yes from b"
+
+
 async def test_a_client_that_leaves_during_the_pause_is_not_worked_for() -> None:
     script = Script(rejected(500), "no")
     running = asyncio.ensure_future(script.run())

@@ -8,11 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from tests.support.strict.body import UNKNOWN, check_base64, convert, given
-from tests.support.strict.chat.read import (
-    document_from_data_url,
-    image_from_url,
-    is_strict,
-)
+from tests.support.strict.chat.messages import document_from_data_url, image_from_url
+from tests.support.strict.chat.read import is_strict
 from tests.support.strict.refused import Refused
 from tests.support.strict.responses import shapes
 from tests.support.strict.seen import (

@@ -1,0 +1,125 @@
+"""Thousands of malformed requests: no fault of the router's own, nothing left behind.
+
+Each depends on the seed and its number alone. `python -m bench.fuzz` sends more of them to a router
+in a process of its own; what once went wrong is kept in tests/fixtures/fuzz, and sent here first.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import StartRouter
+from tests.support import dialects
+from tests.support.dialects import DIALECTS
+from tests.support.faults import ask
+from tests.support.fuzz.requests import MODELS, Case, cases
+from tests.support.fuzz.run import Provider, Report, run
+from tests.support.router import RunningRouter, no_connections
+from tests.support.upstream import ScriptedUpstream
+
+SEED = "bitrouter"
+COUNT = 3000
+AT_A_TIME = 32
+KEPT = Path(__file__).parents[1] / "fixtures" / "fuzz"
+
+
+def settings(url: str) -> dict[str, Any]:
+    """A provider of each protocol, and a route to each."""
+    return {
+        "providers": {one.name: dialects.provider(one, url) for one in DIALECTS},
+        "models": {MODELS[one.name]: dialects.route_to(one.name) for one in DIALECTS},
+    }
+
+
+@pytest.fixture
+async def router(start_router: StartRouter, upstream: ScriptedUpstream) -> RunningRouter:
+    return await start_router(settings(upstream.url))
+
+
+@pytest.fixture
+def provider(upstream: ScriptedUpstream) -> Provider:
+    """Judges what the router sends on."""
+    upstream.script = judge = Provider()
+    return judge
+
+
+@pytest.fixture
+async def loop_faults() -> AsyncIterator[list[str]]:
+    """What the event loop would have reported: tasks that failed unseen, callbacks that raised."""
+    faults: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: faults.append(repr(context)))
+    yield faults
+    loop.set_exception_handler(None)
+
+
+async def send(
+    sent: Iterator[Case],
+    router: RunningRouter,
+    provider: Provider,
+    loop_faults: list[str],
+    caplog: pytest.LogCaptureFixture,
+) -> Report:
+    """Send the cases; afterwards all is as it was before."""
+    tasks = len(asyncio.all_tasks())
+    report = await run(router.url, sent, AT_A_TIME)
+    await no_connections(router)
+    services = router.router.services
+    assert report.wrong == []
+    assert provider.wrong == []
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == []
+    assert loop_faults == []
+    assert (services.metrics.inflight, services.buffers.used, services.running) == (0, 0, set())
+    assert len(asyncio.all_tasks()) <= tasks + len(DIALECTS) * AT_A_TIME  # those of the provider
+    for dialect in DIALECTS:
+        got = await ask(router, dialect, model=MODELS[dialect.name])
+        assert (got.status, got.body) == (200, dialect.answer)
+    return report
+
+
+async def test_malformed_requests_do_no_harm(
+    router: RunningRouter,
+    provider: Provider,
+    loop_faults: list[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    report = await send(cases(SEED, COUNT), router, provider, loop_faults, caplog)
+    # They are of every kind, or this test would say little.
+    assert {200, 400, 404, 405, 408, 413, 414, 415, 417, 431} - {408, 413} <= report.statuses.keys()
+    assert report.statuses[200] > COUNT / 20
+    assert report.statuses[400] > COUNT / 4
+    assert provider.asked > COUNT / 20
+
+
+def kept() -> list[tuple[str, Case]]:
+    files = sorted(KEPT.glob("*.json"))
+    return [(file.stem, _read(number, file)) for number, file in enumerate(files)]
+
+
+def _read(number: int, file: Path) -> Case:
+    """A file holds `pieces`, text in which each character is a byte, and in `was` what happened."""
+    found = json.loads(file.read_text())
+    assert found.keys() == {"was", "pieces"}
+    return Case(number, tuple(piece.encode("latin-1") for piece in found["pieces"]))
+
+
+@pytest.mark.parametrize(("name", "case"), kept(), ids=[name for name, _ in kept()])
+async def test_what_once_went_wrong_does_not(
+    router: RunningRouter,
+    provider: Provider,
+    loop_faults: list[str],
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    case: Case,
+) -> None:
+    await send(iter([case]), router, provider, loop_faults, caplog)
+
+
+def test_the_same_seed_gives_the_same_requests() -> None:
+    assert [*cases(SEED, 50)] == [*cases(SEED, 50)]
+    assert [*cases(SEED, 50)] != [*cases("another", 50)]
