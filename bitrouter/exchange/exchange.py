@@ -79,6 +79,11 @@ def begin(inquiry: Inquiry, endpoint: Endpoint, target: Target, means: Means) ->
         raise InvalidRequest("the body holds a value that cannot be translated") from error
 
 
+def is_translated(inquiry: Inquiry, endpoint: Endpoint) -> bool:
+    """Whether `begin` has to translate for this endpoint."""
+    return spoken(endpoint, inquiry.codec) is not inquiry.codec
+
+
 class PassedThrough:
     """The endpoint speaks the client's own protocol: nothing but the model changes."""
 

@@ -26,6 +26,8 @@ from bitrouter.protocols.translator import Encoded, Reply, StreamDecoder, Stream
 from bitrouter.routing.table import Endpoint
 
 _BYTES_A_TOKEN: Final = 4  # as in `estimate`: what has been said of the client's max_tokens
+# Members of requests, unknown to the neutral form, whose answers hold what it cannot tell.
+_TELLS_MORE: Final = frozenset({"mcp_servers", "container", "citations", "audio", "background"})
 _replace: Final = msgspec.structs.replace
 
 
@@ -132,7 +134,7 @@ def is_rescuable(inquiry: Inquiry) -> bool:
     except InvalidRequest:  # for the provider to judge, who may know more
         return False
     special = asked.hosted_tools or asked.web_search or asked.logprobs
-    return asked.n in (None, 1) and not special
+    return asked.n in (None, 1) and not special and _TELLS_MORE.isdisjoint(asked.dropped)
 
 
 def begin_rescuable(inquiry: Inquiry, endpoint: Endpoint, target: Target, means: Means) -> Exchange:
@@ -238,5 +240,6 @@ def _encoder(
         created_s=int(means.wall()),
         mint=lambda prefix: next(ids, None) or means.mint(prefix),
         request_id=inquiry.request_id,
+        native=native,
     )
     return inquiry.codec.translator.stream_encoder(reply)

@@ -21,6 +21,9 @@ _PREFIX_IN_BASE64: Final = base64.b64encode(_PREFIX[:3].encode()).decode()
 MARKS: Final = (_PREFIX.encode(), _PREFIX_IN_BASE64.encode())
 """One of these bytes is in every body that holds an envelope."""
 
+MARK: Final = _PREFIX
+"""What stands beside the router's own additions where a protocol has no field for an envelope."""
+
 
 class _Content(msgspec.Struct, omit_defaults=True):
     sig: str

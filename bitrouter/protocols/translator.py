@@ -47,7 +47,9 @@ class Reply(msgspec.Struct, frozen=True):
     """To whom an answer is written.
 
     `request` is what the client sent, `asked` what it meant. `created_s` is the time in Unix
-    seconds; `mint` makes a new id that begins with the prefix it is given (`msg_`).
+    seconds; `mint` makes a new id that begins with the prefix it is given (`msg_`). `native` says
+    that the answer is a stream of the client's own protocol, written anew: what came with it may go
+    back to where it came from.
     """
 
     request: Request
@@ -55,6 +57,7 @@ class Reply(msgspec.Struct, frozen=True):
     created_s: int
     mint: Callable[[str], str]
     request_id: str
+    native: bool = False
 
 
 class StreamDecoder(Protocol):

@@ -1,5 +1,6 @@
 """One attempt: a request asked of one endpoint, up to the point where the answer is certain."""
 
+import asyncio
 import functools
 import re
 from collections.abc import Callable, Coroutine, Iterator
@@ -18,7 +19,7 @@ from bitrouter.errors import (
     is_about_router,
     is_worth_elsewhere,
 )
-from bitrouter.exchange.exchange import Exchange, Means
+from bitrouter.exchange.exchange import Exchange, Means, is_translated
 from bitrouter.exchange.exchange import begin as begin_exchange
 from bitrouter.exchange.inquiry import Inquiry
 from bitrouter.exchange.plan import Target
@@ -40,8 +41,14 @@ _NO_CREDIT: Final = "insufficient_quota"
 _DROPPED: Final = "x-bitrouter-dropped"
 _FIELD_NAME: Final = re.compile(r"[A-Za-z0-9_.\[\]-]{1,64}")
 _MAX_DROPPED: Final = 32
+_LARGE_BODY: Final = 256 << 10  # reliability.md, section 5
 
 Begin = Callable[[Endpoint, Target, Means], Exchange]
+
+
+def is_large(inquiry: Inquiry) -> bool:
+    """Whether reading the request as a whole would keep the event loop from its other work."""
+    return len(inquiry.request.body) > _LARGE_BODY
 
 
 async def ask(
@@ -60,10 +67,15 @@ async def ask(
     if provider.unusable is not None:
         raise UpstreamUnavailable(f"provider {provider.name!r} is not usable: {provider.unusable}")
     target = await services.find_target(provider)
-    if begin is None:
-        exchange = begin_exchange(inquiry, endpoint, target, services.means)
-    else:
+    if is_large(inquiry) and (begin is not None or is_translated(inquiry, endpoint)):
+        # Translating a megabyte takes some milliseconds, in which nobody else would be served.
+        exchange = await asyncio.to_thread(
+            begin or functools.partial(begin_exchange, inquiry), endpoint, target, services.means
+        )
+    elif begin is not None:
         exchange = begin(endpoint, target, services.means)
+    else:
+        exchange = begin_exchange(inquiry, endpoint, target, services.means)
     record.called_at = perf_counter()
     stream = exchange.framing is not Framing.WHOLE
     opening = services.upstream.open(

@@ -7,10 +7,13 @@ it calls its own; tests/faults holds each of them to what is expected of it.
 """
 
 import asyncio
+import contextlib
+import errno
 import itertools
 import logging
 import os
 import resource
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
@@ -126,6 +129,7 @@ class Connection(web.RequestHandler):
         self._socket = cast("asyncio.Transport", transport)
         timeouts = self._server.services.routes.config.timeouts
         self._timer = ClientTimer(self._loop, timeouts, self._socket, self._expire)
+        _give_up_after(timeouts.write_stall, self._socket)
         self._timer.head_begins()
         if self._task_handler is not None:
             self._task_handler.add_done_callback(self._ended)
@@ -136,6 +140,7 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """See asyncio.Protocol."""
         self._timer.stop()
+        self.stalled = self.stalled or getattr(exc, "errno", None) == errno.ETIMEDOUT
         super().connection_lost(exc)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
@@ -277,6 +282,15 @@ class Connection(web.RequestHandler):
             _log.error("a request failed outside its handler", exc_info=exc)
         self._server.count(error)
         return error_answer(CODECS[0], error, request_id_of(request), LastAnswer)
+
+
+def _give_up_after(seconds: float, transport: asyncio.BaseTransport) -> None:
+    """Let the kernel break off what is not acknowledged for so long: it sees that a client takes
+    nothing, or has vanished, while what waits is still in its own buffers (tcp(7)).
+    """
+    with contextlib.suppress(OSError):  # not a TCP socket
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
 
 def has_stalled(request: web.BaseRequest) -> bool:

@@ -44,7 +44,7 @@ from bitrouter.protocols.base import CONTENT_TYPES, Framing, Operation
 from bitrouter.protocols.codec import Codec
 from bitrouter.routing.table import Endpoint, Route
 from bitrouter.server.answers import Headers, base_headers, error_answer, request_id_of
-from bitrouter.server.attempt import ask
+from bitrouter.server.attempt import ask, is_large
 from bitrouter.server.body import is_left_unread, read_json_body
 from bitrouter.server.buffers import Lease
 from bitrouter.server.connection import LastAnswer, has_stalled
@@ -168,7 +168,7 @@ class Inference:
         rules = self._rules(route)
         rescue = None
         attempt: Attempt = functools.partial(ask, services, inquiry, record, rules.deadline)
-        if route.rescue is not None and is_rescuable(inquiry):
+        if route.rescue is not None and await _is_rescuable(inquiry):
             rescue = Rescue(services, inquiry, record, route, asked, rules)
             attempt = rescue.ask_first
         try:
@@ -250,6 +250,13 @@ class Inference:
             answer.force_close()
         record.status = answer.status
         return answer
+
+
+async def _is_rescuable(inquiry: Inquiry) -> bool:
+    """See exchange.rescue, for which the request is read as a whole."""
+    if is_large(inquiry):
+        return await asyncio.to_thread(is_rescuable, inquiry)
+    return is_rescuable(inquiry)
 
 
 def _has_no_counter(codec: Codec, error: UpstreamError) -> bool:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.model
 MODEL = "local:smollm2"
 MAX_TOKENS = 12
 # As the protocols call it. Responses allows no fewer than 16.
-LIMITS = {
+LIMITS: dict[str, dict[str, Any]] = {
     "chat": {"max_tokens": MAX_TOKENS},
     "responses": {"max_output_tokens": 16},
     "anthropic": {"max_tokens": MAX_TOKENS},

@@ -121,7 +121,8 @@ async def test_one_request_at_a_time_finds_out_whether_it_is_back(
 async def test_during_an_outage_a_dead_endpoint_sees_one_request_a_pause(
     start_router: StartRouter, upstream: ScriptedUpstream, second_upstream: ScriptedUpstream
 ) -> None:
-    given = settings(CHAT, upstream.url, second_upstream.url, circuit_breaker=SHORT)
+    breaker = {"failures": 2, "cooldown": "400ms"}
+    given = settings(CHAT, upstream.url, second_upstream.url, circuit_breaker=breaker)
     router = await start_router(given)
     second_upstream.script = WHOLE
     await fail(router, upstream)

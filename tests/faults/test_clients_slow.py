@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import StartRouter
 from tests.support.dialects import CHAT, Dialect, event, settings
-from tests.support.faults import LIMIT_S
+from tests.support.faults import LIMIT_S, NEVER
 from tests.support.rawhttp import RawConnection, connect, post
 from tests.support.requestlog import RequestLog
 from tests.support.router import RunningRouter, no_connections, server_of
@@ -278,6 +278,20 @@ async def test_a_client_that_takes_nothing_is_dropped_and_the_upstream_with_it(
         await no_connections(router)
     assert (line["outcome"], line["status"]) == ("timeout:write_stall", 200)
     assert router.router.services.metrics.inflight == 0
+
+
+async def test_a_client_is_dropped_though_the_kernel_still_has_room_for_what_it_does_not_take(
+    start_router: StartRouter, upstream: ScriptedUpstream, request_log: RequestLog
+) -> None:
+    given = settings(CHAT, upstream.url, timeouts=patient(write_stall=SOON))
+    router = await start_router(given)
+    upstream.script = sse(CHAT.events[0] + BIG * 10, *CHAT.events[1:], pause=NEVER)
+    async with reluctant(router) as connection:
+        await connection.send(request_for(CHAT, stream=True))
+        line = await request_log.next_line()
+    assert line["outcome"] == "timeout:write_stall"
+    async with asyncio.timeout(LIMIT_S):
+        await upstream.gone.wait()
 
 
 async def test_a_client_that_does_not_take_a_whole_answer_is_dropped(

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bitrouter.routing.breaker import State
 from tests.conftest import StartRouter
 from tests.support.answers import events_of
 from tests.support.dialects import (
@@ -38,6 +39,16 @@ BROKEN = "the upstream broke off its answer"
 
 each_cell = pytest.mark.parametrize(
     ("client", "spoken"), list(product(DIALECTS, DIALECTS)), ids=lambda one: one.name
+)
+each_death = pytest.mark.parametrize(
+    ("client", "spoken", "how"),
+    [
+        (client, spoken, how)
+        for client, spoken in product(DIALECTS, DIALECTS)
+        for how in ("cut", "error event", "early end", "stall")
+        if how != "stall" or spoken in (CHAT, ANTHROPIC)
+    ],
+    ids=lambda one: one if isinstance(one, str) else one.name,
 )
 each_client = pytest.mark.parametrize("client", DIALECTS, ids=lambda one: one.name)
 
@@ -104,8 +115,7 @@ def last_turn(received: Received) -> tuple[str, str]:
 # -- a fresh answer that begins with what was told --------------------------------------------
 
 
-@each_cell
-@pytest.mark.parametrize("how", ["cut", "early end", "stall", "error event"])
+@each_death
 async def test_restart_goes_on_after_what_was_told(
     start_router: StartRouter,
     upstream: ScriptedUpstream,
@@ -174,6 +184,48 @@ async def test_what_was_told_is_not_told_again_in_one_chunk_with_the_rest(
     assert (heard.text, heard.ends, heard.error) == (TEXT, 1, None)
 
 
+@each_client
+@pytest.mark.parametrize("mode", ["continue", "restart"])
+async def test_the_answer_is_whole_at_whichever_byte_the_first_was_cut(
+    start_router: StartRouter,
+    upstream: ScriptedUpstream,
+    second_upstream: ScriptedUpstream,
+    client: Dialect,
+    mode: str,
+) -> None:
+    router = await start_router(rescue(mode, (client, upstream), (client, second_upstream)))
+    stream = b"".join(stream_of(client, *PIECES))
+
+    def go_on(received: Received) -> Reply:
+        role, said = last_turn(received)
+        given = "" if role == "user" else said
+        return sse(*stream_of(client, TEXT[len(given) :]))
+
+    second_upstream.script = go_on
+    for place in range(1, len(stream), 23):
+        heal(router)
+        upstream.script = sse(stream[:place], cut=True)
+        heard = hear(client, (await ask(router, client, stream=True)).body)
+        assert (heard.text, heard.ends, heard.error) == (TEXT, 1, None), place
+
+
+async def test_a_large_request_is_rescued_like_any_other(
+    start_router: StartRouter, upstream: ScriptedUpstream, second_upstream: ScriptedUpstream
+) -> None:
+    router = await start_router(rescue("continue", (CHAT, upstream), (CHAT, second_upstream)))
+    upstream.script = dying(CHAT, "Hel", "lo the", how="cut")
+    second_upstream.script = sse(*stream_of(CHAT, "re"))
+    turns = [{"role": "user", "content": "x" * 400_000}]
+    body = CHAT.body(stream=True) | {"messages": turns}
+
+    async with asyncio.timeout(LIMIT_S):
+        async with router.http.post(CHAT.url, json=body) as response:
+            heard = hear(CHAT, await response.read())
+
+    assert (heard.text, heard.ends) == ("Hello there", 1)
+    assert last_turn(second_upstream.last) == ("assistant", "Hello the")
+
+
 DIFFERENT = [
     ("Hello, dear", " friend"),  # goes another way
     ("Hel", "lo"),  # is shorter
@@ -210,8 +262,7 @@ async def test_an_answer_that_begins_differently_is_not_told(
 # -- going on by prefill ----------------------------------------------------------------------
 
 
-@each_cell
-@pytest.mark.parametrize("how", ["cut", "stall", "error event"])
+@each_death
 async def test_continue_has_the_next_model_go_on(
     start_router: StartRouter,
     upstream: ScriptedUpstream,
@@ -410,7 +461,7 @@ async def test_a_successor_that_dies_too_is_followed_by_the_next(
     mode: str,
 ) -> None:
     endpoints = ((client, upstream), (CHAT, second_upstream), (ANTHROPIC, third_upstream))
-    router = await start_router(rescue(mode, *endpoints))
+    router = await start_router(rescue(mode, *endpoints, circuit_breaker={"failures": 1}))
     again = mode == "restart"
     upstream.script = dying(client, "Hel", "lo the", how="cut")
     second_upstream.script = dying(CHAT, *(PIECES[:2] if again else ()), "re, d", how="error event")
@@ -434,8 +485,8 @@ async def test_a_successor_that_dies_too_is_followed_by_the_next(
     assert (heard.text, heard.ends, heard.error) == (text, 1, None)
     line = await request_log.next_line()
     assert (line["outcome"], line["attempts"]) == ("ok", 3)
-    state = router.router.services.breakers
-    failing = {key for key in ("p1:up-1", "p2:up-1", "p3:up-1") if key in state._breakers}
+    state_of = router.router.services.state_of
+    failing = {key for key in ("p1:up-1", "p2:up-1", "p3:up-1") if state_of(key) is State.OPEN}
     assert failing == {"p1:up-1", "p3:up-1" if client is ANTHROPIC else "p2:up-1"}
 
 

@@ -272,6 +272,26 @@ async def test_a_client_that_leaves_during_the_pause_is_not_worked_for(
     assert router.router.services.metrics.inflight == 0
 
 
+async def test_a_client_that_leaves_while_a_connection_is_made_is_not_worked_for(
+    start_router: StartRouter, request_log: RequestLog
+) -> None:
+    connected, gone = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        await reader.read()  # and never a word of TLS
+        gone.set()
+
+    async with server(serve, "https") as url:
+        router = await start_router(settings(CHAT, url, timeouts={"connect": "1h"}))
+        async with connect(router.url) as connection, asyncio.timeout(LIMIT_S):
+            await connection.send(post(CHAT.path(), json.dumps(CHAT.body()).encode(), JSON))
+            await connected.wait()
+            connection.close()
+            await gone.wait()
+    assert (await request_log.next_line())["outcome"] == "client_gone"
+
+
 # -- timers -----------------------------------------------------------------------------------
 
 
@@ -305,7 +325,7 @@ async def test_a_connection_that_is_not_secured_in_time_is_a_504_that_names_the_
 
 
 async def test_a_head_that_comes_byte_by_byte_has_an_end(
-    start_router: StartRouter, dialect: Dialect, stream: bool
+    start_router: StartRouter, stream: bool
 ) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await one_request(reader)
@@ -316,10 +336,10 @@ async def test_a_head_that_comes_byte_by_byte_has_an_end(
             await asyncio.sleep(0.02)
 
     async with server(serve) as url:
-        router = await start_router(settings(dialect, url, timeouts={"first_byte": "300ms"}))
-        got = await ask(router, dialect, stream=stream)
+        router = await start_router(settings(CHAT, url, timeouts={"first_byte": "300ms"}))
+        got = await ask(router, CHAT, stream=stream)
     assert got.status == 504
-    assert "timeouts.first_byte: 0.3 s" in dialect.error(got.body, 504)
+    assert "timeouts.first_byte: 0.3 s" in CHAT.error(got.body, 504)
 
 
 async def test_a_body_that_comes_byte_by_byte_has_an_end(
@@ -348,16 +368,15 @@ async def test_all_attempts_together_have_an_end(
     upstream: ScriptedUpstream,
     second_upstream: ScriptedUpstream,
     request_log: RequestLog,
-    dialect: Dialect,
     stream: bool,
 ) -> None:
     timers = {"first_byte": "300ms", "total": "400ms"}
     urls = (upstream.url, second_upstream.url)
-    router = await start_router(settings(dialect, *urls, timeouts=timers))
+    router = await start_router(settings(CHAT, *urls, timeouts=timers))
     upstream.script = second_upstream.script = Reply(wait=NEVER)
-    got = await ask(router, dialect, stream=stream)
+    got = await ask(router, CHAT, stream=stream)
     assert got.status == 504
-    assert "timeouts.total: 0.4 s" in dialect.error(got.body, 504)
+    assert "timeouts.total: 0.4 s" in CHAT.error(got.body, 504)
     assert (await request_log.next_line())["outcome"] == "timeout:total"
     assert attempts(router) == {
         ("p1:up-1", "timeout:first_byte"): 1,

@@ -40,7 +40,7 @@ from tests.support.upstream import Received, Reply, ScriptedUpstream, sse
 
 Upstreams = tuple[ScriptedUpstream, ScriptedUpstream]
 
-SOON = {"first_byte": "300ms", "idle": "300ms"}
+SOON = {"first_byte": "200ms", "idle": "200ms"}
 
 
 @pytest.fixture
@@ -221,13 +221,13 @@ async def test_stream_stall_is_an_error_event_and_nothing_of_another_answer(
     got = await ask(router, dialect, stream=True)
     assert (got.status, got.provider) == (200, "p1")
     assert got.body.startswith(dialect.events[0])
-    assert "timeouts.idle: 0.3 s" in dialect.error_in_stream(got.body)
+    assert "timeouts.idle: 0.2 s" in dialect.error_in_stream(got.body)
     assert asked(two) == (1, 0)
 
 
 def with_rescue(dialect: Dialect, two: Upstreams, mode: str) -> dict[str, Any]:
     """Settings in which the fallback finishes what broke off; it takes a prefill."""
-    given = settings(dialect, *(one.url for one in two), timeouts={"idle": "300ms"})
+    given = settings(dialect, *(one.url for one in two), timeouts={"idle": "200ms"})
     given["providers"]["p2"]["models"] = {"up-1": {"capabilities": {"prefill": True}}}
     given["models"]["m"]["rescue"] = mode
     return given

@@ -450,3 +450,18 @@ async def test_events_of_one_chunk_are_one_write(
         chunk, _ = await response.content.readchunk()
 
     assert [one["type"] for one in events_of(chunk)][-1] == "message_stop"
+
+
+@each_pair
+async def test_a_large_request_is_translated_whole(
+    start_router: StartRouter, upstream: ScriptedUpstream, dialect: Dialect, spoken: Dialect
+) -> None:
+    router = await start_router(settings(spoken, upstream.url))
+    upstream.script = Reply((spoken.answer,))
+    text = "ä word and 'another'. " * 20_000
+    body = json.loads(json.dumps(dialect.body()).replace('"Hi"', json.dumps(text)))
+
+    async with router.http.post(dialect.path(), json=body) as response:
+        assert read_whole(dialect, await response.read()) == HELLO
+
+    assert text in json.dumps(json.loads(upstream.last.body), ensure_ascii=False)

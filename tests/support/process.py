@@ -113,6 +113,11 @@ class RouterProcess:
         self._reader.join(limit_s)
         return code
 
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
     def cpu_s(self) -> float:
         """Seconds of CPU time that its threads have used. Source: proc(5)."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()

@@ -12,6 +12,7 @@ from bitrouter.protocols.base import Request, decode_body, decode_part
 from bitrouter.protocols.chat import types
 from bitrouter.protocols.chat.decode_messages import Conversation
 from bitrouter.protocols.chat.decode_tools import decode_choice, decode_tools, json_object
+from bitrouter.protocols.chat.mark import EXTRA, is_mark
 from bitrouter.protocols.thinking import EFFORTS
 
 _SAYS_NOTHING: Final = frozenset({b"null", b"[]", b"{}", b'""'})
@@ -159,7 +160,13 @@ def _dropped(
 def _unknown_in_messages(fields: Fields) -> list[str]:
     messages = _messages.decode(fields["messages"])
     unknown = set().union(*messages) - _KNOWN_IN_MESSAGES
-    return [f"messages.{name}" for name in sorted(unknown) if any(_says(m, name) for m in messages)]
+    dropped = [one for one in sorted(unknown) if any(_says_of_its_own(m, one) for m in messages)]
+    return [f"messages.{name}" for name in dropped]
+
+
+def _says_of_its_own(message: Fields, name: str) -> bool:
+    """The same for a member of a message, which may be our mark."""
+    return _says(message, name) and not (name == EXTRA and is_mark(message[name]))
 
 
 def _spellings(body: types.Body) -> dict[str, str]:

@@ -9,7 +9,7 @@ from bitrouter.errors import BadResponse
 from bitrouter.ir import Answer, Block, Candidate, Citation, Reasoning, Refusal, Text, ToolCall
 from bitrouter.protocols.chat.decode_request import is_legacy
 from bitrouter.protocols.chat.finish import encode_finish
-from bitrouter.protocols.chat.types import google_extra
+from bitrouter.protocols.chat.mark import MARKED, marked_extra
 from bitrouter.protocols.chat.usage import encode_usage
 from bitrouter.protocols.openai import token_logprobs
 from bitrouter.protocols.translator import Reply
@@ -57,13 +57,16 @@ def _choice(candidate: Candidate, legacy: bool) -> dict[str, Any]:
 def _message(blocks: Sequence[Block], legacy: bool) -> dict[str, Any]:
     texts = [block for block in blocks if isinstance(block, Text)]
     content = "".join(text.text for text in texts)
-    message: dict[str, Any] = {"role": "assistant", "content": content or None}
+    refusal = "".join(block.text for block in blocks if isinstance(block, Refusal))
+    calls = [block for block in blocks if isinstance(block, ToolCall)]
+    # Null beside nothing else could not come back: OpenAI wants a text there, be it empty.
+    nothing = None if refusal or calls else ""
+    message: dict[str, Any] = {"role": "assistant", "content": content or nothing}
     thoughts = [block.text for block in blocks if isinstance(block, Reasoning) and block.text]
     if thoughts:
-        message["reasoning_content"] = "\n\n".join(thoughts)
-    if refusal := "".join(block.text for block in blocks if isinstance(block, Refusal)):
+        message |= {"reasoning_content": "\n\n".join(thoughts), **MARKED}
+    if refusal:
         message["refusal"] = refusal
-    calls = [block for block in blocks if isinstance(block, ToolCall)]
     if calls and legacy:
         message["function_call"] = {"name": calls[0].name, "arguments": calls[0].arguments}
     elif calls:
@@ -74,7 +77,7 @@ def _message(blocks: Sequence[Block], legacy: bool) -> dict[str, Any]:
 
 
 def _call(call: ToolCall) -> dict[str, Any]:
-    extra = google_extra(call.signature)
+    extra = marked_extra(call.signature)
     if call.custom:
         custom = {"name": call.name, "input": call.arguments}
         return {"id": call.id, "type": "custom", "custom": custom, **extra}

@@ -30,6 +30,7 @@ from bitrouter.ir import (
 from bitrouter.protocols.chat.decode_request import is_legacy, wants_usage
 from bitrouter.protocols.chat.encode_answer import url_citation, went_wrong
 from bitrouter.protocols.chat.finish import encode_finish
+from bitrouter.protocols.chat.mark import MARKED, marked_extra
 from bitrouter.protocols.chat.passthrough import error_event
 from bitrouter.protocols.chat.types import google_extra
 from bitrouter.protocols.chat.usage import encode_usage
@@ -41,6 +42,7 @@ _MEMBERS: Final = {"text": b"content", "reasoning": b"reasoning_content", "refus
 _ROLE: Final = b'{"role":"assistant","content":""}'
 _DONE: Final = b"data: [DONE]\n\n"
 _BLANK_LINE: Final = "\n\n"
+_MARK: Final = _encode(MARKED)[1:-1] + b","
 _NO_ARGUMENTS: Final = "{}"
 _NOTHING_MORE: Final = {"function": {"arguments": ""}}
 
@@ -59,8 +61,9 @@ class _Candidate:
 
 
 class _Block:
-    """An open block. `before` and `after` are what stands around its text in a chunk, `separator`
-    what its first text begins with, `opening` the chunk that announced a call.
+    """An open block. `before` and `after` are what stands around its text in a chunk, `first` and
+    `separator` what stands before its first text and what that begins with, `opening` the chunk
+    that announced a call.
     """
 
     __slots__ = (
@@ -68,6 +71,7 @@ class _Block:
         "before",
         "candidate",
         "citations",
+        "first",
         "length",
         "opening",
         "separator",
@@ -79,12 +83,18 @@ class _Block:
     ) -> None:
         self.start = start
         self.candidate = candidate
-        self.before = before
+        self.before = self.first = before
         self.after = after
         self.length = 0
         self.separator = ""
         self.opening = b""
         self.citations: list[Citation] = []
+
+    def open_with(self, text: str) -> tuple[bytes, str]:
+        """What stands before a text while there was none, and the text. An empty one is not yet
+        the first.
+        """
+        return (self.first, self.separator + text) if text else (self.before, text)
 
 
 class ChatStreamEncoder:
@@ -95,6 +105,8 @@ class ChatStreamEncoder:
     def __init__(self, reply: Reply) -> None:
         self._legacy = is_legacy(reply.request.fields)
         self._wants_usage = wants_usage(reply.request.fields)
+        self._mark = b"" if reply.native else _MARK
+        self._call_extra = google_extra if reply.native else marked_extra
         self._head = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,' % (
             _encode(reply.mint("chatcmpl-")),
             reply.created_s,
@@ -114,11 +126,11 @@ class ChatStreamEncoder:
             if type(event) is Delta and not event.logprobs:
                 block = blocks.get(event.index)
                 if block is not None:
-                    text = event.text
+                    before, text = block.before, event.text
                     if not block.length:
-                        text = block.separator + text
+                        before, text = block.open_with(text)
                     block.length += len(event.text)
-                    out += (block.before, _encode(text), block.after)
+                    out += (before, _encode(text), block.after)
             elif not self._over:
                 self._write(event, out)
         return b"".join(out)
@@ -153,10 +165,12 @@ class ChatStreamEncoder:
     ) -> None:
         match event:
             case Delta():
+                before, text = block.before, event.text
+                if not block.length:
+                    before, text = block.open_with(text)
                 block.length += len(event.text)
                 logprobs = _logprobs(event.logprobs, refused=block.start.kind == "refusal")
-                text = _encode(event.text)
-                out += (block.before, text, b'},"logprobs":', logprobs, self._tail)
+                out += (before, _encode(text), b'},"logprobs":', logprobs, self._tail)
             case Signed():
                 self._sign(block, event.signature, out)
             case Cited():
@@ -178,10 +192,13 @@ class ChatStreamEncoder:
         if start.kind == "tool_call":
             self._begin_call(start, candidate, out)
             return
-        before = candidate.head + b'{"%b":' % _MEMBERS[start.kind]
+        member = b'"%b":' % _MEMBERS[start.kind]
+        before = candidate.head + b"{" + member
         block = self._open[start.index] = _Block(start, candidate, before, b"}" + self._tail)
         if start.kind == "reasoning" and "reasoning" in candidate.kinds:
             block.separator = _BLANK_LINE
+        elif start.kind == "reasoning":
+            block.first = candidate.head + b"{" + self._mark + member
 
     def _begin_call(self, start: BlockStart, candidate: _Candidate, out: list[bytes]) -> None:
         number = candidate.calls
@@ -213,12 +230,12 @@ class ChatStreamEncoder:
                 call |= {"type": "custom", "custom": {"name": start.name, "input": ""}}
             else:
                 call |= {"type": "function", "function": {"name": start.name, "arguments": ""}}
-            delta = {"tool_calls": [call | google_extra(signature)]}
+            delta = {"tool_calls": [call | self._call_extra(signature)]}
         return b"".join((block.candidate.head, _encode(delta), self._tail))
 
     def _sign(self, block: _Block, signature: Signature, out: list[bytes]) -> None:
         """Google's signature of a call, in the chunk that announces it if that is still here."""
-        extra = google_extra(signature)
+        extra = self._call_extra(signature)
         if block.start.kind != "tool_call" or not extra or self._legacy:
             return
         number = block.candidate.calls - 1

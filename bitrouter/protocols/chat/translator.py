@@ -10,6 +10,7 @@ from bitrouter.protocols.chat.encode_answer import encode_answer
 from bitrouter.protocols.chat.encode_request import encode_request
 from bitrouter.protocols.chat.encode_stream import ChatStreamEncoder
 from bitrouter.protocols.chat.error import decode_error
+from bitrouter.protocols.chat.foreign import without_foreign
 from bitrouter.protocols.translator import Encoded, Recipient, Reply, StreamDecoder, StreamEncoder
 
 
@@ -47,5 +48,5 @@ class ChatTranslator:
         return decode_error(status, body)
 
     def without_foreign(self, request: Request) -> Request:
-        """See Translator.without_foreign. Chat has no place for an envelope, so none is written."""
-        return request
+        """See Translator.without_foreign."""
+        return without_foreign(request)

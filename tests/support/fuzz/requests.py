@@ -122,10 +122,13 @@ _NOISE: Final = (
 
 @dataclass(frozen=True)
 class Case:
-    """What is sent on one connection, piece by piece. `number` is its place in the row."""
+    """What is sent on one connection, piece by piece, with pauses of `pause_s` seconds. `number` is
+    its place in the row.
+    """
 
     number: int
     pieces: tuple[bytes, ...]
+    pause_s: float = 0.0
 
 
 def cases(seed: str, count: int) -> Iterator[Case]:

@@ -7,11 +7,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-from tests.support.dialects import DIALECTS
-from tests.support.fuzz.requests import Case
+from tests.support.dialects import DIALECTS, provider, route_to
+from tests.support.fuzz.requests import MODELS, Case
 from tests.support.upstream import Received, Reply, sse
 
 # A request whose end does not come has no answer; who sent it goes away then.
@@ -21,6 +21,14 @@ _LIMIT_S: Final = 20.0  # for anything else
 
 _HEAD: Final = re.compile(rb"HTTP/1\.[01] (\d{3}) [^\r\n]*\r\n(.*?\r\n)??\r\n", re.DOTALL)
 _LENGTH: Final = re.compile(rb"^content-length: (\d+)\r$", re.IGNORECASE | re.MULTILINE)
+
+
+def settings(url: str) -> dict[str, Any]:
+    """The content of bitrouter.yaml: a provider of each protocol at `url`, and a route to each."""
+    return {
+        "providers": {one.name: provider(one, url) for one in DIALECTS},
+        "models": {MODELS[one.name]: route_to(one.name) for one in DIALECTS},
+    }
 
 
 @dataclass
@@ -53,7 +61,8 @@ class Provider:
                 streams = isinstance(body, dict) and body.get("stream") is True
                 return sse(*dialect.events) if streams else Reply((dialect.answer,))
             if path.replace("streamGenerate", "generate") == dialect.upstream_path:
-                return sse(*dialect.events)
+                in_events = "alt=sse" in received.target
+                return sse(*dialect.events) if in_events else Reply((b"[%b]" % dialect.answer,))
         return Reply((b'{"error": {"message": "no such path"}}',), status=404)
 
 
@@ -95,9 +104,9 @@ async def _talk(case: Case, reader: asyncio.StreamReader, writer: asyncio.Stream
         for piece in case.pieces:
             writer.write(piece)
             await writer.drain()
-            await asyncio.sleep(0)
+            await asyncio.sleep(case.pause_s)
     while True:
-        statuses, complete, closing = _read(said)
+        _, complete, closing = _read(said)
         limit_s = _NO_ANSWER_S if not complete else _LIMIT_S if closing else _NO_MORE_S
         try:
             async with asyncio.timeout(limit_s):

@@ -115,10 +115,12 @@ def cut_up(draw: st.DrawFn, text: str) -> list[tuple[str, list[str]]]:
     pieces = [text[a:b] for a, b in pairwise(ends) if a != b]
     blocks: list[tuple[str, list[str]]] = []
     for piece in pieces:
-        if blocks and draw(st.booleans()) and blocks[-1][0] == "text":
+        goes_on: bool = draw(st.booleans())
+        thinks: bool = draw(st.booleans())
+        if goes_on and blocks:
             blocks[-1][1].append(piece)
             continue
-        if draw(st.booleans()):
+        if thinks:
             blocks.append(("reasoning", ["hm"]))
         blocks.append(("text", [piece]))
     return blocks

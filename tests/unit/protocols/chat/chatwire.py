@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletionChunk
 from openai.types.chat.completion_create_params import (
     CompletionCreateParamsNonStreaming,
     CompletionCreateParamsStreaming,
@@ -148,3 +150,11 @@ def deltas(stream: bytes) -> list[dict[str, Any]]:
     """The deltas of a stream, without those that say nothing."""
     said = [one["choices"][0]["delta"] for one in chunks_of(stream)[:-1] if one.get("choices")]
     return [delta for delta in said if delta]
+
+
+def accumulated(stream: bytes) -> Any:
+    """What the SDK makes of a stream."""
+    state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
+    for one in chunks_of(stream)[:-1]:
+        state.handle_chunk(ChatCompletionChunk.model_validate(one))
+    return state.get_final_completion()

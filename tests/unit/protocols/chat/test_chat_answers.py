@@ -391,7 +391,7 @@ def test_one_candidate_that_went_wrong_does_not_spoil_the_others() -> None:
 
 
 def test_empty_answer_is_one() -> None:
-    assert message_of() == {"role": "assistant", "content": None}
+    assert message_of() == {"role": "assistant", "content": ""}
 
 
 def test_texts_are_one_text_and_thoughts_are_apart() -> None:
@@ -407,7 +407,18 @@ def test_texts_are_one_text_and_thoughts_are_apart() -> None:
         "role": "assistant",
         "content": "ab",
         "reasoning_content": "one\n\ntwo",
+        "extra_content": {"bitrouter": "br1."},
     }
+
+
+def test_what_has_no_text_of_its_own_is_not_marked() -> None:
+    """There is no member for the mark to speak of."""
+    assert "extra_content" not in message_of(ir.Text("a"), ir.Reasoning("", redacted=True))
+
+
+def test_answer_of_thoughts_alone_has_an_empty_text() -> None:
+    """Without the thoughts it has to be a message that OpenAI takes."""
+    assert message_of(ir.Reasoning("hm"))["content"] == ""
 
 
 def test_calls_are_written() -> None:
@@ -434,7 +445,7 @@ def test_calls_are_written() -> None:
             "id": "4",
             "type": "function",
             "function": {"name": "f", "arguments": "{}"},
-            "extra_content": {"google": {"thought_signature": "c2ln"}},
+            "extra_content": {"google": {"thought_signature": "c2ln"}, "bitrouter": "br1."},
         },
         {"id": "5", "type": "function", "function": {"name": "f", "arguments": "{}"}},
     ]

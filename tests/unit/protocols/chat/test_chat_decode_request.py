@@ -488,6 +488,35 @@ def test_googles_signature_comes_back_with_its_call() -> None:
     ]
 
 
+def test_mark_of_our_own_answer_says_nothing() -> None:
+    extra = {"google": {"thought_signature": "c2ln"}, "bitrouter": "br1."}
+    said = {
+        "role": "assistant",
+        "content": None,
+        "reasoning_content": "thought",
+        "extra_content": {"bitrouter": "br1."},
+        "tool_calls": [call() | {"extra_content": extra}],
+    }
+
+    found = asked(messages=[*HI, said])
+
+    assert found.dropped == []
+    assert found.messages[1].blocks == [
+        ir.Reasoning("thought"),
+        ir.ToolCall("call_1", "look_up", "{}", signature=ir.Signature("g", "c2ln")),
+    ]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [5, "br1.", ["br1."], {"bitrouter": 5}, {"bitrouter": "x"}, {"bitrouter": "br1.", "own": 1}],
+)
+def test_extra_content_of_the_clients_own_is_announced(extra: object) -> None:
+    said = {"role": "assistant", "content": "a", "extra_content": extra}
+
+    assert asked(messages=[*HI, said]).dropped == ["messages.extra_content"]
+
+
 @pytest.mark.parametrize(
     "extra", [None, 5, [], {}, {"google": None}, {"google": {"thought_signature": 5}}]
 )

@@ -3,18 +3,18 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
-from openai.lib.streaming.chat import ChatCompletionStreamState
-from openai.types.chat import ChatCompletionChunk
 
 from bitrouter import ir
 from bitrouter.errors import InternalError, StreamFailed
-from tests.unit.protocols.chat.chatwire import CHAT, chunks_of, deltas, reply, written
+from tests.unit.protocols.chat.chatwire import CHAT, accumulated, chunks_of, deltas, reply, written
 
 START = ir.Start("upstream-id", "up-1")
 USAGE = ir.Usage(3, 4, 1, 2, 0)
 ASKS_USAGE = {"stream": True, "stream_options": {"include_usage": True}}
 LEGACY = {"functions": [{"name": "f"}], "stream": True}
+MARKED = {"extra_content": {"bitrouter": "br1."}}
 
 
 def text(*pieces: str, index: int = 0, candidate: int = 0) -> list[ir.Event]:
@@ -34,14 +34,6 @@ def call(*pieces: str, index: int = 0, name: str = "f", **more: Any) -> list[ir.
 def whole(*events: ir.Event, reason: ir.FinishReason = "stop", **more: Any) -> list[ir.Event]:
     """A complete stream."""
     return [START, *events, ir.Finished(ir.Finish(reason)), ir.End(more.get("usage"))]
-
-
-def accumulated(stream: bytes) -> Any:
-    """What the SDK makes of a stream."""
-    state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
-    for one in chunks_of(stream)[:-1]:
-        state.handle_chunk(ChatCompletionChunk.model_validate(one))
-    return state.get_final_completion()
 
 
 def test_stream_is_said_in_the_documented_order() -> None:
@@ -118,21 +110,69 @@ def test_reasoning_and_refusals_have_members_of_their_own() -> None:
         )
     )
 
-    assert deltas(stream)[1:] == [{"reasoning_content": "hm"}, {"refusal": "no"}]
+    assert deltas(stream)[1:] == [{"reasoning_content": "hm", **MARKED}, {"refusal": "no"}]
     assert accumulated(stream).choices[0].finish_reason == "stop"
 
 
-def test_thoughts_are_set_apart_by_a_blank_line() -> None:
-    def thought(index: int, *pieces: str) -> list[ir.Event]:
-        said: list[ir.Event] = [ir.Delta(index, one) for one in pieces]
-        return [ir.BlockStart(index, "reasoning"), *said, ir.BlockEnd(index)]
+def thought(index: int, *pieces: str, candidate: int = 0) -> list[ir.Event]:
+    """The events of a block of reasoning."""
+    said: list[ir.Event] = [ir.Delta(index, one) for one in pieces]
+    return [ir.BlockStart(index, "reasoning", candidate), *said, ir.BlockEnd(index)]
 
+
+def test_thoughts_are_set_apart_by_a_blank_line() -> None:
     stream = written(
         whole(*thought(0), *thought(1, "a", "b"), *text("x", index=2), *thought(3, "c"))
     )
 
     said = [one["reasoning_content"] for one in deltas(stream) if "reasoning_content" in one]
     assert said == ["a", "b", "\n\nc"]
+
+
+def test_thoughts_are_marked_once_for_each_candidate() -> None:
+    """Collectors of streams join strings: a mark that is said twice is another string."""
+    thoughts = [*thought(0), *thought(1, "", "a", "", "b"), *thought(2, "", "c", "d")]
+    stream = written(
+        [
+            START,
+            *thoughts,
+            *thought(3, "e", "f", candidate=1),
+            *(ir.Finished(ir.Finish("stop"), index) for index in (0, 1)),
+            ir.End(),
+        ],
+        n=2,
+    )
+
+    said = [one for one in deltas(stream) if one.get("reasoning_content")]
+    assert [one["reasoning_content"] for one in said] == ["a", "b", "\n\nc", "d", "e", "f"]
+    assert ["extra_content" in one for one in said] == [True, *[False] * 3, True, False]
+    assert stream.count(b"br1.") == 2
+    for choice, thinking in zip(accumulated(stream).choices, ["ab\n\ncd", "ef"], strict=True):
+        assert choice.message.reasoning_content == thinking
+        assert choice.message.extra_content == {"bitrouter": "br1."}
+
+
+def test_thoughts_with_probabilities_are_marked_like_any() -> None:
+    logprobs = (ir.LogProb("a", -1.0),)
+    block = (ir.BlockStart(0, "reasoning"), *(ir.Delta(0, "a", logprobs),) * 2, ir.BlockEnd(0))
+
+    assert deltas(written(whole(*block)))[1:] == [
+        {"reasoning_content": "a", **MARKED},
+        {"reasoning_content": "a"},
+    ]
+
+
+def test_what_a_provider_of_the_same_protocol_said_is_not_marked() -> None:
+    """It may want it back, and gets it."""
+    native = msgspec.structs.replace(reply(stream=True), native=True)
+    signed = call("{}", index=1, signed=ir.Signature("g", "c2ln"))
+
+    stream = CHAT.stream_encoder(native).encode(whole(*thought(0, "a"), *signed))
+
+    message = accumulated(stream).choices[0].message
+    assert b"br1." not in stream
+    assert message.reasoning_content == "a"
+    assert message.tool_calls[0].extra_content == {"google": {"thought_signature": "c2ln"}}
 
 
 def test_calls_are_numbered_and_announced_once() -> None:
@@ -194,7 +234,7 @@ def test_free_text_call_is_one() -> None:
     ]
 
 
-EXTRA = {"google": {"thought_signature": "c2ln"}}
+EXTRA = {"google": {"thought_signature": "c2ln"}, "bitrouter": "br1."}
 
 
 def test_googles_signature_is_announced_with_its_call() -> None:

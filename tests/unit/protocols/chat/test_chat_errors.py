@@ -7,7 +7,7 @@ import pytest
 from bitrouter import ir
 from bitrouter.errors import Rejected
 from tests.support.splits import WIRE
-from tests.unit.protocols.chat.chatwire import CHAT, CODEC, request
+from tests.unit.protocols.chat.chatwire import CHAT, CODEC
 
 STATUS_WORDS = "the upstream answered with status 429 (too many requests)"
 
@@ -79,10 +79,3 @@ def test_error_of_another_vendor_has_openais_words(
     assert json.loads(answer.body) == {
         "error": {"message": "m", "type": written[0], "param": None, "code": written[1]}
     }
-
-
-def test_history_of_a_chat_client_holds_nothing_to_take_out() -> None:
-    message = {"role": "user", "content": "br1.a.e30"}
-    asks = request({"model": "m", "messages": [message]})
-
-    assert CHAT.without_foreign(asks) is asks
