@@ -400,13 +400,13 @@ Rescue = Literal["continue", "restart"]
 
 class EndpointEntry(Section, frozen=True):
     """One place a route can send to. `weight` counts under load_balance; `max_concurrency` is how
-    many requests it may have at a time, None for any number.
+    many requests it may have at a time, any number if it is not given.
     """
 
     provider: str
     model_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
     weight: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
-    max_concurrency: Positive | None = None
+    max_concurrency: Positive | msgspec.UnsetType = msgspec.UNSET
 
 
 class RoutePrice(Section, frozen=True):

@@ -232,7 +232,7 @@ def build_route(
             one.model_id,
             one.weight,
             timeouts=overlay_timeouts(providers[one.provider].timeouts, entry.timeouts),
-            max_concurrency=one.max_concurrency,
+            max_concurrency=one.max_concurrency or None,
         )
         for one in entry.endpoints
     )

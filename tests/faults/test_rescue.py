@@ -564,6 +564,42 @@ async def test_an_error_event_is_rescued_if_another_endpoint_may_do_better(
     assert heard.error == (None if rescued else f"status {status}")
 
 
+@each_client
+async def test_an_error_event_is_the_end_though_the_provider_stays_connected(
+    start_router: StartRouter,
+    upstream: ScriptedUpstream,
+    second_upstream: ScriptedUpstream,
+    client: Dialect,
+) -> None:
+    router = await start_router(rescue("restart", (client, upstream), (client, second_upstream)))
+    first, *others = begun(client, "Hel", "lo the")
+    rest = b"".join(others) + client.error_event("overloaded")
+    upstream.script = sse(first, rest, *[b": still there\n\n"] * 2000, gap_s=0.05)
+    second_upstream.script = sse(*stream_of(client, *PIECES))
+
+    heard = hear(client, (await ask(router, client, stream=True)).body)
+
+    assert (heard.text, heard.ends, heard.error) == (TEXT, 1, None)
+
+
+@each_client
+async def test_a_stream_that_ended_early_and_was_not_rescued_is_counted_as_cut(
+    start_router: StartRouter,
+    upstream: ScriptedUpstream,
+    second_upstream: ScriptedUpstream,
+    request_log: RequestLog,
+    client: Dialect,
+) -> None:
+    router = await start_router(rescue("restart", (client, upstream), (client, second_upstream)))
+    upstream.script = dying(client, "Hel", "lo the", how="early end")
+    second_upstream.script = error(503)
+
+    heard = hear(client, (await ask(router, client, stream=True)).body)
+
+    assert (heard.text, heard.error) == ("Hello the", CUT)
+    assert (await request_log.next_line())["outcome"] == "truncated"
+
+
 async def test_a_stream_has_its_whole_time_once(
     start_router: StartRouter, upstream: ScriptedUpstream, second_upstream: ScriptedUpstream
 ) -> None:

@@ -209,7 +209,7 @@ def test_the_message_of_the_architecture_note_is_what_is_printed(problems: Probl
     text = "models:\n  fast:\n    endpoints:\n      - {provider: openai, model_id: m, weigth: 2}"
     assert problems(text) == [
         "bitrouter.yaml:4:41: models.fast.endpoints[0]: unknown field `weigth`, did you mean"
-        " `weight`? allowed: provider, model_id, weight"
+        " `weight`? allowed: provider, model_id, weight, max_concurrency"
     ]
 
 
