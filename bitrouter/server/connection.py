@@ -122,7 +122,7 @@ class Connection(web.RequestHandler):
     def is_idle(self) -> bool:
         """Whether nothing would be lost if it were closed."""
         waiter = self._waiter
-        return not (self._head_bytes or self._force_close or waiter is None or waiter.done())
+        return not (self._head_bytes or waiter is None or waiter.done())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""

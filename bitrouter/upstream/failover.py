@@ -195,8 +195,10 @@ class _Search:
         breakers.left(endpoint.key, self._admission)
         if error.asks_for_rest:
             said = error.retry_after_s
-            # A short one is waited for here, and may be by others who have nobody else to ask.
-            firm = said is not None and not error.transient
+            # A short one is waited for here, and may be by others who have nobody else to ask. And
+            # where there is nobody else at all, what the endpoint says then is the best answer.
+            alone = len({one.key for one in self._endpoints}) == 1
+            firm = said is not None and not error.transient and not alone
             breakers.rest(endpoint.key, now, _REST_S if said is None else said, firm=firm)
         elif error.blames_router:
             breakers.rest(endpoint.key, now, _KEY_REST_S, firm=False)

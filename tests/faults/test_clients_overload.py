@@ -20,7 +20,7 @@ from tests.support.dialects import ANTHROPIC, CHAT, Dialect, settings
 from tests.support.process import RouterProcess
 from tests.support.rawhttp import RawAnswer, RawConnection, connect, post
 from tests.support.requestlog import RequestLog
-from tests.support.router import LIMIT_S, RunningRouter, no_connections
+from tests.support.router import LIMIT_S, RunningRouter, no_connections, server_of
 from tests.support.upstream import Received, Reply, ScriptedUpstream, sse
 
 JSON = "Content-Type: application/json"
@@ -314,6 +314,14 @@ async def test_if_none_is_idle_the_new_one_is_refused_and_there_is_one_line_of_i
                 answer = await one_more.receive()
                 assert (answer.status, answer.headers["retry-after"]) == (503, "1")
                 assert await one_more.receive_rest() == b""
+        opened.pop().close()
+        async with asyncio.timeout(LIMIT_S):
+            while len(server_of(router).connections) > 4:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.001)
+        async with connect(router.url) as in_its_place:
+            await in_its_place.send(b"GET")
+            async with connect(router.url) as one_more:
+                assert (await one_more.receive()).status == 503
         for connection in opened:
             await connection.send(HEALTH[3:])
             assert (await connection.receive()).status == 200

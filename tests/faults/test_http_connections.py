@@ -35,9 +35,10 @@ async def test_a_client_that_leaves_before_it_is_told_to_continue_alarms_nobody(
 ) -> None:
     for _ in range(20):
         async with connect(router.url) as connection:
-            await connection.send(
-                post(CHAT.path(), b"", JSON, "Expect: 100-continue", "Content-Length: 10")
-            )
+            expects = (JSON, "Expect: 100-continue", "Content-Length: 10")
+            await connection.send(post(CHAT.path(), b"", *expects))
+            connection.send_eof()
+            assert await connection.receive_rest() in (b"", b"HTTP/1.1 100 Continue\r\n\r\n")
         assert (await request_log.next_line())["outcome"] == "client_gone"
     await no_connections(router)
     assert alarms(caplog) == []
@@ -151,3 +152,38 @@ async def test_a_fault_outside_of_the_handlers_is_a_500_of_our_own(
     assert b"secret" not in answer.body
     assert answer.headers["connection"] == "close"
     assert alarms(caplog) == ["a request failed outside its handler"]
+
+
+async def test_of_a_client_that_is_refused_behind_a_running_request_no_more_is_kept(
+    router: RunningRouter, upstream: ScriptedUpstream
+) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    def script(received: Received) -> Reply:
+        asked.set()
+        return Reply(wait=go_on)
+
+    upstream.script = script
+    async with connect(router.url) as client:
+        await client.send(post(CHAT.path(), BODY, JSON))
+        await asked.wait()
+        (connection,) = server_of(router).connections
+        for _ in range(100):
+            connection.data_received(b"no HTTP\r\n\r\n")
+        assert len(connection._messages) == 1
+        go_on.set()
+        assert (await client.receive()).status == 200
+        assert (await client.receive()).status == 400
+        assert await client.receive_rest() == b""
+
+
+async def test_a_refused_client_that_does_not_leave_is_left(
+    start_router: StartRouter, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_LINGER_S", 0.1)
+    monkeypatch.setattr(connections, "_DRAIN_S", 3600.0)
+    router = await start_router(settings(CHAT, upstream.url))
+    async with connect(router.url) as client:
+        await client.send(post(CHAT.path(), b"", JSON, "Content-Length: 10000000000"))
+        assert (await client.receive()).status == 413
+        await no_connections(router)

@@ -188,20 +188,24 @@ async def test_a_short_retry_after_is_obeyed_in_every_spelling(
 
 @pytest.mark.parametrize("spelling", ["seconds", "date"])
 async def test_a_long_retry_after_is_handed_on_and_until_then_nobody_is_bothered(
-    start_router: StartRouter, upstream: ScriptedUpstream, dialect: Dialect, spelling: str
+    start_router: StartRouter,
+    upstream: ScriptedUpstream,
+    second_upstream: ScriptedUpstream,
+    dialect: Dialect,
+    spelling: str,
 ) -> None:
-    router = await start_router(settings(dialect, upstream.url))
+    router = await start_router(settings(dialect, upstream.url, second_upstream.url))
     at = email.utils.formatdate(time.time() + 60, usegmt=True)
     said = "60" if spelling == "seconds" else at
-    upstream.script = error(429, headers={"retry-after": said})
+    upstream.script = second_upstream.script = error(429, headers={"retry-after": said})
     got = await ask(router, dialect)
-    assert (got.status, got.headers["retry-after"], got.attempts) == (429, said, 1)
+    assert (got.status, got.headers["retry-after"], got.attempts) == (429, said, 2)
     got = await ask(router, dialect)
     status = 529 if dialect.name == "anthropic" else 503
     assert got.status == status
     assert "resting" in dialect.error(got.body, status)
     assert 40 < int(got.headers["retry-after"]) <= 60
-    assert len(upstream.received) == 1
+    assert len(upstream.received) == len(second_upstream.received) == 1
 
 
 @pytest.mark.parametrize(

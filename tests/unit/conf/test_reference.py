@@ -75,7 +75,9 @@ def test_every_key_of_the_page_is_in_the_schema() -> None:
     [
         key
         for key, field in KEYS.items()
-        if field.default not in (None, msgspec.UNSET, msgspec.NODEFAULT, Secret("")) and field.default != ()
+        if field.default not in (None, msgspec.UNSET, msgspec.NODEFAULT, Secret(""))
+        and field.default != ()
+        and field.default != ()
     ],
 )
 def test_the_default_on_the_page_is_that_of_the_schema(key: str) -> None:

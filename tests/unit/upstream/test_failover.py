@@ -409,21 +409,24 @@ async def test_a_429_puts_the_endpoint_to_rest_and_others_go_elsewhere_at_once()
     assert script.state("a") is State.RESTING
 
 
-@pytest.mark.parametrize(("said", "rests"), [(None, False), (30.0, True), (SHORT_S, False)])
-async def test_a_single_endpoint_is_asked_in_its_rest_unless_it_said_for_how_long(
-    said: float | None, rests: bool
-) -> None:
+@pytest.mark.parametrize("said", [None, 30.0, SHORT_S])
+async def test_a_single_endpoint_is_asked_in_its_rest(said: float | None) -> None:
     script = Script(*[rejected(429, said)] * 2, "yes", endpoints=ENDPOINTS[:1])
     await script.fails()
     script.told.clear()
     script.answers = ["yes"]
 
-    if rests:
-        with pytest.raises(AllResting) as caught:
-            await script.run()
-        assert caught.value.retry_after_s == pytest.approx(30, abs=1)
-    else:
-        assert await script.run() == "yes from a"
+    assert await script.run() == "yes from a"
+
+
+async def test_several_that_said_for_how_long_are_left_alone() -> None:
+    script = Script(*[rejected(429, 30.0)] * 2, endpoints=ENDPOINTS[:2])
+    await script.fails()
+
+    with pytest.raises(AllResting) as caught:
+        await script.run()
+
+    assert caught.value.retry_after_s == pytest.approx(30, abs=1)
 
 
 async def test_an_endpoint_that_refuses_our_key_is_asked_after_the_others_for_a_while() -> None:
