@@ -50,6 +50,10 @@ bench: .venv/.test ## measure what the router adds
 bench-quick: .venv/.test ## the same in seconds, less exact
 	.venv/bin/python -m bench.run --quick $(ARGS)
 
+.PHONY: soak
+soak: .venv/.test ## ten minutes of 200 streams, flat memory; ARGS=--changes changes routes under load
+	.venv/bin/python -m bench.soak $(ARGS)
+
 .PHONY: compatibility
 compatibility: .venv/.test ## write docs/compatibility.md from what the tests declare
 	.venv/bin/python -m tests.matrix.compatibility

@@ -67,7 +67,7 @@ class Client(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Fail what is waiting: a proxy has no reason to close."""
-        if self._answered is not None:
+        if self._answered is not None and not self._answered.done():
             self._answered.set_exception(error or ConnectionError("closed before the answer"))
 
 

@@ -1,9 +1,10 @@
 """A provider that costs next to nothing: fixed answers from an asyncio.Protocol.
 
-Run as `python -m bench.upstream PORT`.
+Run as `python -m bench.upstream PORT [GAP]`, with the seconds between two events of a stream.
 """
 
 import asyncio
+import functools
 import sys
 from typing import Final, cast
 
@@ -34,7 +35,8 @@ _asked: Final = msgspec.json.Decoder(_Asked)
 class Upstream(asyncio.Protocol):
     """One connection. Requests come one after the other, each with a Content-Length."""
 
-    def __init__(self) -> None:
+    def __init__(self, event_gap_s: float) -> None:
+        self._event_gap_s = event_gap_s
         self._loop = asyncio.get_running_loop()
         self._received = bytearray()
         self._head_end = 0  # 0: not there yet
@@ -61,7 +63,7 @@ class Upstream(asyncio.Protocol):
     def _answer(self, *, stream: bool) -> None:
         if stream:
             self._transport.write(_STREAM_HEAD + _CHUNKS[0])
-            self._loop.call_later(EVENT_GAP_S, self._send_event, 1)
+            self._loop.call_later(self._event_gap_s, self._send_event, 1)
         else:
             self._transport.write(_WHOLE)
 
@@ -72,7 +74,7 @@ class Upstream(asyncio.Protocol):
             self._transport.write(_CHUNKS[number] + _END)
         else:
             self._transport.write(_CHUNKS[number])
-            self._loop.call_later(EVENT_GAP_S, self._send_event, number + 1)
+            self._loop.call_later(self._event_gap_s, self._send_event, number + 1)
 
 
 def _content_length(head: bytearray) -> int:
@@ -82,12 +84,14 @@ def _content_length(head: bytearray) -> int:
     return int(rest.partition(b"\r\n")[0])
 
 
-async def serve(port: int) -> None:
+async def serve(port: int, event_gap_s: float = EVENT_GAP_S) -> None:
     """Serve until the process is ended."""
-    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", port)
+    server = await asyncio.get_running_loop().create_server(
+        functools.partial(Upstream, event_gap_s), "127.0.0.1", port
+    )
     await server.serve_forever()
 
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(int(sys.argv[1])))
+        runner.run(serve(int(sys.argv[1]), *map(float, sys.argv[2:])))
