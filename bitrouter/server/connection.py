@@ -48,7 +48,6 @@ _MAX_AHEAD: Final = 128 * 1024  # bytes of requests that wait for the one before
 _DRAIN_S: Final = 5.0  # how long the rest of a body is read that nobody wants
 _LINGER_S: Final = 5.0  # how long a client may take to notice that its connection ends
 
-_MAX_INT: Final = (1 << 31) - 1
 _SPARE_DESCRIPTORS: Final = 32  # for files, the loop, name lookups
 _FEWEST_CONNECTIONS: Final = 8
 _LOOKED_AT: Final = 100  # connections, for one that can be closed in favour of a new one
@@ -291,9 +290,8 @@ def _give_up_after(seconds: float, transport: asyncio.BaseTransport) -> None:
     """
     with contextlib.suppress(OSError):  # not a TCP socket
         sock = transport.get_extra_info("socket")
-        sock.setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, min(int(seconds * 1000), _MAX_INT)
-        )
+        milliseconds = min(int(seconds * 1000), (1 << 31) - 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 def has_stalled(request: web.BaseRequest) -> bool:
