@@ -4,6 +4,7 @@
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+export DESTDIR LOCAL
 
 LOCKS := conf/requirements
 PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps --only-binary :all:
@@ -54,13 +55,21 @@ bench-quick: .venv/.test ## the same in seconds, less exact
 soak: .venv/.test ## ten minutes of 200 streams, flat memory; ARGS=--changes changes routes under load
 	.venv/bin/python -m bench.soak $(ARGS)
 
+.PHONY: install-service
+install-service: ## make it a service of this machine, as root; docs/deploy.md. DESTDIR=DIR: a copy
+	@conf/systemd/install.sh install
+
+.PHONY: uninstall-service
+uninstall-service: ## take the service away; configuration and state stay
+	@conf/systemd/install.sh uninstall
+
 .PHONY: compatibility
 compatibility: .venv/.test ## write docs/compatibility.md from what the tests declare
 	.venv/bin/python -m tests.matrix.compatibility
 
 .PHONY: lock
 lock: .venv/.test ## renew the locks from pyproject.toml; ARGS=--upgrade takes newer releases
-	$(UV) pyproject.toml --extra local --group test --group lint --group lock -o $(LOCKS)/test.txt
+	$(UV) pyproject.toml --extra local --extra cdp --group test --group lint --group lock -o $(LOCKS)/test.txt
 	$(UV) pyproject.toml --extra local -c $(LOCKS)/test.txt -o $(LOCKS)/local.txt
 	$(UV) pyproject.toml -c $(LOCKS)/test.txt -o $(LOCKS)/run.txt
 	$(UV) --group build -o $(LOCKS)/build.txt

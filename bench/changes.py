@@ -14,7 +14,7 @@ from bench.crowd import Tally, agree, describe, keep_asking, read_account, settl
 from bench.process import Child
 from bench.scenarios import Scenario
 
-CHANGES: Final = 100
+CHANGES: Final = 200  # every second one is a reload
 REQUESTS: Final = 10_000
 
 _CONNECTIONS: Final = 32
@@ -29,7 +29,7 @@ _ROUTE: Final = {
 
 def write_config(file: Path, listen_port: int, upstream_port: int, key: str = "bench") -> None:
     """A configuration with the route that clients ask for, and a second provider at the same
-    upstream that a dynamic route can lead to. Another `key` makes all connections anew.
+    upstream that a dynamic route can lead to. Another `key` is a change of both.
 
     The file appears whole: it may be read at any time.
     """

@@ -48,7 +48,8 @@ async def keep_asking(
 ) -> None:
     """One client on one connection: it asks again when it is answered, as long as `go_on`.
 
-    After a failure it makes a new connection. What runs when `go_on` turns is read to its end.
+    After a failure, or an answer that says so, it makes a new connection. What runs when `go_on`
+    turns is read to its end.
     """
     loop = asyncio.get_running_loop()
     sent = request(scenario)
@@ -57,7 +58,7 @@ async def keep_asking(
         try:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
                 transport, client = await loop.create_connection(Client, "127.0.0.1", port)
-            while go_on():
+            while go_on() and not client.is_last:
                 async with asyncio.timeout(_ANSWER_WITHIN_S):
                     await client.exchange(scenario, sent)
                 tally.done += 1

@@ -1,6 +1,7 @@
 """Puts load on a target, and sees from outside what it costs there."""
 
 import contextlib
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -8,13 +9,11 @@ from typing import Final
 import msgspec
 
 from bench.load import Seen
-from bench.process import ROOT, Child, python
+from bench.process import ROOT, Child, python, split_cores
 from bench.scenarios import Scenario
 
 _RUN_WITHIN_S: Final = 120.0
-# How a run of several scenarios is cut into turns. A stream takes nearly a second anyway.
-_TURN_S: Final = 0.1
-_STREAM_TURNS: Final = 2
+_TURN_S: Final = 0.1  # how a run of several scenarios is cut; a stream takes seconds anyway
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -38,6 +37,7 @@ class _Load:
             stdout=subprocess.PIPE,
             text=True,
         )
+        os.sched_setaffinity(self._process.pid, split_cores()[1])
 
     def expect(self, line: str) -> None:
         """Wait until it says that. Raises RuntimeError when it says anything else, or ends."""
@@ -84,9 +84,9 @@ def _load(scenario: Scenario, target: Child) -> Iterator[_Load]:
 
 
 def _turns(scenarios: Sequence[Scenario], seconds: float) -> int:
-    if len(scenarios) < 2:
+    if len(scenarios) < 2 or scenarios[0].stream:
         return 1
-    return _STREAM_TURNS if scenarios[0].stream else max(2, round(seconds / _TURN_S))
+    return max(2, round(seconds / _TURN_S))
 
 
 def drive(target: Child, scenarios: Sequence[Scenario], seconds: float) -> Sequence[Measured]:

@@ -51,7 +51,7 @@ def resident_mb(router: RouterProcess) -> float:
 async def settled(router: RouterProcess, wanted: int) -> int:
     """The descriptors that are open once there are no more than `wanted`, or after some time."""
     until = time.monotonic() + _SETTLED_WITHIN_S
-    while (found := descriptors(router)) > wanted and time.monotonic() < until:  # noqa: ASYNC110
+    while (found := descriptors(router)) > wanted and time.monotonic() < until:  # noqa: ASYNC110 - another process has them
         await asyncio.sleep(0.1)
     return found
 

@@ -16,13 +16,14 @@ def http_request(path: str, header_lines: bytes, body: bytes) -> bytes:
 
 class Response:
     """One answer, read as it comes. What it raises is ValueError, for anything but one whole
-    answer that says its length or is chunked.
+    answer that says its length or is chunked. `closes` is that it is the last on its connection.
     """
 
     def __init__(self) -> None:
         self.status = 0
         self.body = bytearray()
         self.complete = False
+        self.closes = False
         self._unread = bytearray()
         self._missing: int | None = None  # bytes of the body; None if it is chunked
 
@@ -51,6 +52,7 @@ class Response:
             raise ValueError(f"not HTTP/1.1: {status_line!r}")
         self.status = int(rest[:3])
         fields = dict(_field(line) for line in lines)
+        self.closes = fields.get(b"connection") == b"close"
         is_chunked = fields.get(b"transfer-encoding") == b"chunked"
         if is_chunked == (b"content-length" in fields):
             raise ValueError("the answer has to say its length or be chunked, and not both")

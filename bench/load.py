@@ -6,6 +6,7 @@ what it saw in all of them as JSON (`Seen`). An answer that is not exactly the e
 """
 
 import asyncio
+import functools
 import sys
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import Final, cast
 import msgspec
 import uvloop
 
+from bench.content import EVENT_GAP_S, STAMP
 from bench.http1 import Response
 from bench.scenarios import SCENARIOS, Scenario, is_answer, request
 
@@ -22,16 +24,23 @@ _ANSWER_WITHIN_S: Final = 30.0
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What was seen. Latencies are microseconds; of a stream, until its first event."""
+    """What was seen. Latencies are microseconds; of a stream, until its first event. Delays are
+    those of its events, from when the provider says each until it is here.
+    """
 
     requests: int
     seconds: float
     latency_p50_us: float
     latency_p99_us: float
+    delay_p50_us: float = 0.0
+    delay_p99_us: float = 0.0
 
 
 class Client(asyncio.Protocol):
-    """One connection."""
+    """One connection. `delays` takes those of the events that come, in microseconds."""
+
+    def __init__(self, delays: list[float] | None = None) -> None:
+        self._delays = delays
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -40,6 +49,11 @@ class Client(asyncio.Protocol):
         self._response = Response()
         self._answered: asyncio.Future[None] | None = None
         self._first_at = 0.0
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the last answer said that there will be no other on this connection."""
+        return self._response.closes
 
     async def exchange(self, scenario: Scenario, sent: bytes) -> float:
         """Send a request, wait for all of its answer, and check that. Latency in seconds."""
@@ -58,6 +72,9 @@ class Client(asyncio.Protocol):
         """Note when the answer's body begins, and see whether it is whole."""
         if self._answered is None:
             raise ValueError("bytes that nobody has asked for")
+        if self._delays is not None:
+            now_us = time.monotonic_ns() / 1000
+            self._delays += [now_us - int(said_at) for said_at in STAMP.findall(data)]
         self._response.feed(data)
         if not self._first_at and self._response.body:
             self._first_at = time.perf_counter()
@@ -74,8 +91,10 @@ class Client(asyncio.Protocol):
 async def run(port: int, scenario: Scenario) -> Seen:
     """Do as standard input says."""
     loop = asyncio.get_running_loop()
+    delays: list[float] = []
+    make = functools.partial(Client, delays if scenario.stream else None)
     clients = [
-        (await loop.create_connection(Client, "127.0.0.1", port))[1]
+        (await loop.create_connection(make, "127.0.0.1", port))[1]
         for _ in range(scenario.connections)
     ]
     await asyncio.gather(*(_warm_up(one, scenario) for one in clients))
@@ -86,7 +105,15 @@ async def run(port: int, scenario: Scenario) -> Seen:
         took_s += await _run_for(float(line), clients, scenario, latencies)
         print("done", flush=True)
     latencies.sort()
-    return Seen(len(latencies), took_s, _percentile(latencies, 0.5), _percentile(latencies, 0.99))
+    delays.sort()
+    return Seen(
+        len(latencies),
+        took_s,
+        percentile(latencies, 0.5) * 1e6,
+        percentile(latencies, 0.99) * 1e6,
+        percentile(delays, 0.5),
+        percentile(delays, 0.99),
+    )
 
 
 async def _run_for(
@@ -97,12 +124,15 @@ async def _run_for(
     began_at = time.perf_counter()
     until = began_at + seconds
 
-    async def repeat(client: Client) -> None:
+    spread_s = EVENT_GAP_S / len(clients) if scenario.stream else 0.0
+
+    async def repeat(number: int, client: Client) -> None:
+        await asyncio.sleep(number * spread_s)  # or all streams would speak at one moment
         while time.perf_counter() < until:
             async with asyncio.timeout(_ANSWER_WITHIN_S):
                 latencies.append(await client.exchange(scenario, sent))
 
-    await asyncio.gather(*map(repeat, clients))
+    await asyncio.gather(*(repeat(number, client) for number, client in enumerate(clients)))
     return time.perf_counter() - began_at
 
 
@@ -110,14 +140,14 @@ async def _warm_up(client: Client, scenario: Scenario) -> None:
     """Open what stays open, and fill every cache, with the scenario's request but no stream."""
     whole = msgspec.structs.replace(scenario, stream=False)
     sent = request(whole)
-    for _ in range(_WARM_UP_REQUESTS // scenario.connections):
+    for _ in range(max(_WARM_UP_REQUESTS // scenario.connections, 1)):
         async with asyncio.timeout(_ANSWER_WITHIN_S):
             await client.exchange(whole, sent)
 
 
-def _percentile(ordered_s: list[float], share: float) -> float:
-    """In microseconds, of samples in seconds."""
-    return ordered_s[min(int(len(ordered_s) * share), len(ordered_s) - 1)] * 1e6
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The sample that this share of them does not exceed; 0 if there is none."""
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
 
 
 def main() -> None:

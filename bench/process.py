@@ -9,13 +9,18 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 _UP_WITHIN_S: Final = 20.0
 _POLL_S: Final = 0.002
 _DOWN_WITHIN_S: Final = 10.0
+_MODULE_WITHIN_S: Final = 120.0
 
 
 def free_port() -> int:
@@ -26,11 +31,22 @@ def free_port() -> int:
         return port
 
 
+def split_cores() -> tuple[frozenset[int], frozenset[int]]:
+    """The core of what is measured, and those of all else; the same where there is but one."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    return frozenset({first}), frozenset(others or {first})
+
+
 class Child:
-    """A process that listens on `port`."""
+    """A process that listens on `port`, kept to some `cores` if that is said."""
 
     def __init__(
-        self, command: Sequence[str], port: int, environ: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        port: int,
+        environ: Mapping[str, str] | None = None,
+        *,
+        cores: frozenset[int] | None = None,
     ) -> None:
         self.port = port
         self._command = command
@@ -39,6 +55,8 @@ class Child:
         self._process = subprocess.Popen(
             command, cwd=ROOT, env=environ, stdout=self._output, stderr=subprocess.STDOUT
         )
+        if cores is not None:  # before it has threads
+            os.sched_setaffinity(self._process.pid, cores)
 
     @property
     def pid(self) -> int:
@@ -86,10 +104,14 @@ class Child:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], port: int, environ: Mapping[str, str] | None = None
+    command: Sequence[str],
+    port: int,
+    environ: Mapping[str, str] | None = None,
+    *,
+    cores: frozenset[int] | None = None,
 ) -> Iterator[Child]:
     """A child for the length of a `with`, that is listening when it begins."""
-    child = Child(command, port, environ)
+    child = Child(command, port, environ, cores=cores)
     try:
         child.wait_until_ready()
         yield child
@@ -107,6 +129,19 @@ def router_environ(home: Path) -> dict[str, str]:
 def python(module: str, *arguments: object) -> list[str]:
     """The command that runs a module."""
     return [sys.executable, "-m", module, *map(str, arguments)]
+
+
+def run_module(module: str, kind: type[T], *arguments: object) -> T:
+    """Run a module in a process of its own, beside what is measured: what it writes, as JSON.
+
+    Raises RuntimeError when it fails.
+    """
+    with subprocess.Popen(python(module, *arguments), cwd=ROOT, stdout=subprocess.PIPE) as process:
+        os.sched_setaffinity(process.pid, split_cores()[1])
+        written, _ = process.communicate(timeout=_MODULE_WITHIN_S)
+    if process.returncode:
+        raise RuntimeError(f"{module} failed; see above")
+    return msgspec.json.decode(written, type=kind)
 
 
 def _answers(port: int, path: str | None) -> bool:

@@ -12,13 +12,21 @@ from typing import Final
 import msgspec
 import orjson
 
+from bench.chart import Bar, bars
 from bench.micro.translate import PairCost
 from bench.micro.translate import table as pair_table
+from bench.openloop import Latency
 from bench.process import ROOT
-from bench.runs import Run
-from bench.scenarios import Scenario
+from bench.runs import BARE, ROUTER, Run, cpu_us, ratios
+from bench.scenarios import MAX_RATIOS, SCENARIOS, Scenario
 from bench.startup import Startup
-from bench.tables import cpu_table, latency_table, translation_table
+from bench.tables import (
+    cpu_table,
+    delay_table,
+    latency_table,
+    open_loop_table,
+    translation_table,
+)
 
 _RESULTS: Final = ROOT / "bench" / "results"
 _PACKAGES: Final = ("aiohttp", "uvloop", "msgspec", "orjson")
@@ -39,13 +47,16 @@ class Host(msgspec.Struct, frozen=True):
 
 
 class Bench(msgspec.Struct, frozen=True):
-    """All of one bench. `peak_mb` is by target; `pairs` are the translators alone."""
+    """All of one bench. `peak_mb` is by target; `open_loop` too, for the same rates; `pairs` are the
+    translators alone.
+    """
 
     host: Host
     runs: list[Run]
     peak_mb: dict[str, float]
     startup: list[Startup]
     pairs: list[PairCost]
+    open_loop: dict[str, list[Latency]] = {}
 
 
 def describe_host() -> Host:
@@ -87,7 +98,9 @@ def render(bench: Bench, scenarios: Sequence[Scenario]) -> str:
         cpu_table(bench.runs, scenarios),
         translation_table(bench.runs, scenarios),
         pair_table(bench.pairs),
+        delay_table(bench.runs, scenarios),
         latency_table(bench.runs, scenarios),
+        open_loop_table(bench.open_loop),
         _process(bench),
     ]
     return "\n\n".join(text for lines in sections if (text := "\n".join(lines)))
@@ -110,12 +123,33 @@ def _head(host: Host) -> Iterable[str]:
 
 
 def write(bench: Bench) -> Path:
-    """Keep everything that was measured under bench/results, and say where."""
-    _RESULTS.mkdir(exist_ok=True)
-    stamp = bench.host.began_at.replace(":", "").replace("-", "")
-    file = _RESULTS / f"{stamp}-{bench.host.commit}.json"
+    """Keep everything that was measured under bench/results, with a chart, and say where."""
+    file = result_file(bench.host, "json")
     content = orjson.dumps(
         msgspec.to_builtins(bench), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
     )
     file.write_bytes(content)
+    file.with_suffix(".svg").write_text(_chart(bench))
     return file
+
+
+def result_file(host: Host, ending: str) -> Path:
+    """A new file for what was measured on `host`."""
+    _RESULTS.mkdir(exist_ok=True)
+    stamp = host.began_at.replace(":", "").replace("-", "")
+    return _RESULTS / f"{stamp}-{host.commit}.{ending}"
+
+
+def _chart(bench: Bench) -> str:
+    names = dict.fromkeys(run.scenario for run in bench.runs)
+    scenarios = [one for one in SCENARIOS if one.name in names]
+    shown = [
+        Bar(
+            one.name,
+            ratios(cpu_us(bench.runs, one, ROUTER), cpu_us(bench.runs, one, BARE)),
+            MAX_RATIOS.get(one.name),
+        )
+        for one in scenarios
+    ]
+    where = f"{bench.host.processor}, {bench.host.python}, commit {bench.host.commit}"
+    return bars("CPU time of the router, as a multiple of the bare proxy's", where, shown)

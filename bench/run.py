@@ -6,7 +6,6 @@ that whatever else the machine does falls on all of them alike.
 
 import argparse
 import contextlib
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,27 +18,46 @@ from bench import report, startup
 from bench.content import MODEL, UPSTREAM_MODEL
 from bench.driver import drive
 from bench.micro.translate import QUICK_REPEATS, REPEATS, PairCost
-from bench.process import ROOT, Child, free_port, python, router_environ, running
+from bench.openloop import Latency
+from bench.process import (
+    ROOT,
+    Child,
+    free_port,
+    python,
+    router_environ,
+    run_module,
+    running,
+    split_cores,
+)
 from bench.report import Bench
 from bench.runs import BARE, DIRECT, ROUTER, TARGETS, Run, targets_of
 from bench.scenarios import SCENARIOS, Scenario, choose, groups
 
-_PAIRS_WITHIN_S: Final = 120.0
-
 
 class Plan(msgspec.Struct, frozen=True):
     """How much is measured: rounds, seconds of load in each run, starts of the router, repeats of
-    each translation.
+    each translation, requests a second in open loops and their seconds.
     """
 
     rounds: int
     seconds: float
     starts: int
     repeats: int
+    rates: tuple[int, ...]
+    rate_seconds: float
 
 
-FULL: Final = Plan(rounds=5, seconds=1.5, starts=startup.STARTS, repeats=REPEATS)
-QUICK: Final = Plan(rounds=3, seconds=0.6, starts=3, repeats=QUICK_REPEATS)
+FULL: Final = Plan(
+    rounds=7,
+    seconds=1.5,
+    starts=startup.STARTS,
+    repeats=REPEATS,
+    rates=(100, 300, 1000),
+    rate_seconds=5.0,
+)
+QUICK: Final = Plan(
+    rounds=3, seconds=0.5, starts=3, repeats=QUICK_REPEATS, rates=(300,), rate_seconds=2.0
+)
 
 
 def measure(plan: Plan, scenarios: Sequence[Scenario]) -> Bench:
@@ -47,17 +65,15 @@ def measure(plan: Plan, scenarios: Sequence[Scenario]) -> Bench:
     host = report.describe_host()
     runs: list[Run] = []
     with contextlib.ExitStack() as stack:
-        targets = _start_targets(stack)
+        targets = start_targets(stack)
         for number in range(plan.rounds):
-            for together in groups(scenarios):
-                _show_progress(f"round {number + 1} of {plan.rounds}: {together[0].name}")
-                for target in _in_turn(number):
-                    runs += _run(together, target, targets[target], number, plan.seconds)
+            runs += run_round(targets, scenarios, number, plan.seconds)
+        open_loop = {target: _open_loop(child, plan) for target, child in targets.items()}
         peak_mb = {name: targets[name].memory_mb("VmHWM") for name in (BARE, ROUTER)}
     _show_progress("starts")
     starts = startup.measure_all(plan.starts)
     _show_progress("translators")
-    measured = Bench(host, runs, peak_mb, starts, _measure_pairs(plan.repeats))
+    measured = Bench(host, runs, peak_mb, starts, _measure_pairs(plan.repeats), open_loop)
     _show_progress("")
     return measured
 
@@ -66,6 +82,26 @@ def _show_progress(text: str) -> None:
     """On a terminal: one line, written over by the next."""
     if sys.stderr.isatty():
         print(f"\r{text:60}\r", end="", file=sys.stderr, flush=True)
+
+
+def run_round(
+    targets: Mapping[str, Child], scenarios: Sequence[Scenario], number: int, seconds: float
+) -> Sequence[Run]:
+    """Each scenario once against each of the targets."""
+    runs: list[Run] = []
+    for together in groups(scenarios):
+        _show_progress(f"round {number + 1}: {together[0].name}")
+        for target in _in_turn(number):
+            runs += _run(together, target, targets[target], number, seconds)
+    return runs
+
+
+def _open_loop(child: Child, plan: Plan) -> list[Latency]:
+    _show_progress(f"fixed rates at port {child.port}")
+    return [
+        run_module("bench.openloop", Latency, child.port, rate, plan.rate_seconds)
+        for rate in plan.rates
+    ]
 
 
 def _in_turn(number: int) -> Sequence[str]:
@@ -86,14 +122,15 @@ def _run(
 
 def _measure_pairs(repeats: int) -> list[PairCost]:
     """In a process that has done nothing else."""
-    command = python("bench.micro.translate", "--json", "--repeats", repeats)
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, timeout=_PAIRS_WITHIN_S)
-    if done.returncode:
-        raise RuntimeError("the translators failed; see above")
-    return msgspec.json.decode(done.stdout, type=list[PairCost])
+    return run_module("bench.micro.translate", list[PairCost], "--json", "--repeats", repeats)
 
 
-def _start_targets(stack: contextlib.ExitStack) -> Mapping[str, Child]:
+def start_targets(
+    stack: contextlib.ExitStack, serve: Sequence[str] = ("bitrouter", "serve")
+) -> Mapping[str, Child]:
+    """Start everything, the router by the module and the verb in `serve`. Proxies have a core of
+    their own.
+    """
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     up, bare, router = free_port(), free_port(), free_port()
     config = directory / "bitrouter.yaml"
@@ -106,11 +143,14 @@ def _start_targets(stack: contextlib.ExitStack) -> Mapping[str, Child]:
     commands = {
         DIRECT: (python("bench.upstream", up), up),
         BARE: (python("bench.bare_proxy", bare, up), bare),
-        ROUTER: (python("bitrouter", "serve", "--config", config), router),
+        ROUTER: (python(*serve, "--config", config), router),
     }
     environ = router_environ(directory)
+    measured, others = split_cores()
     return {
-        target: stack.enter_context(running(command, port, environ))
+        target: stack.enter_context(
+            running(command, port, environ, cores=others if target == DIRECT else measured)
+        )
         for target, (command, port) in commands.items()
     }
 

@@ -1,10 +1,11 @@
 """The runs as tables, each an iterable of lines."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from bench.content import EVENTS
+from bench.openloop import Latency
 from bench.runs import (
     BARE,
     DIRECT,
@@ -16,21 +17,22 @@ from bench.runs import (
     select,
     spread,
 )
-from bench.scenarios import Scenario
+from bench.scenarios import MAX_RATIOS, Scenario
 
 # What translating may cost over passing through, in microseconds of CPU time.
 MAX_REQUEST_US: Final = 60.0
 MAX_EVENT_US: Final = 12.0
 
-_NAME: Final = 31  # columns
+_NAME: Final = 33  # columns
 
 
 def cpu_table(runs: Sequence[Run], scenarios: Sequence[Scenario]) -> Iterable[str]:
     """CPU time of each scenario. Of a translated one the bare proxy's is that of its twin."""
     yield "CPU time of the proxy's process in microseconds: median of the rounds (least to most)"
-    yield f"{'':{_NAME}}{'per request':25}{'':25}{'per event':21}{'ratio':18}requests/s"
+    yield f"{'':{_NAME}}{'per request':25}{'':25}{'per event':21}{'ratio':24}{'at':16}requests/s"
     yield (
-        f"{'scenario':{_NAME}}{BARE:25}{ROUTER:25}{'bare':>8}{'bitrouter':>11}  {'to bare':18}most"
+        f"{'scenario':{_NAME}}{BARE:25}{ROUTER:25}{'bare':>8}{'bitrouter':>11}  {'to bare':24}"
+        f"{'most':16}most"
     )
     for scenario in scenarios:
         bare, router = (cpu_us(runs, scenario, target) for target in (BARE, ROUTER))
@@ -41,8 +43,44 @@ def cpu_table(runs: Sequence[Run], scenarios: Sequence[Scenario]) -> Iterable[st
             events = f"{each[0]:8.1f}{each[1]:11.1f}  "
         yield (
             f"{scenario.name:{_NAME}}{spread(bare, '.0f'):25}{spread(router, '.0f'):25}{events}"
-            f"{spread(ratios(router, bare), '.2f'):18}{rate:.0f}"
+            f"{spread(ratios(router, bare), '.2f'):24}"
+            f"{_verdict(scenario, ratios(router, bare)):16}{rate:.0f}"
         )
+
+
+def _verdict(scenario: Scenario, found: Sequence[float]) -> str:
+    most = MAX_RATIOS.get(scenario.name)
+    if most is None:
+        return "-"
+    return f"{most:.2f}: {'met' if statistics.median(found) <= most else 'MISSED'}"
+
+
+def delay_table(runs: Sequence[Run], scenarios: Sequence[Scenario]) -> Iterable[str]:
+    """How late the events of streams come."""
+    streams = [scenario for scenario in scenarios if scenario.stream]
+    if not streams:
+        return
+    yield "Delay of an event from when the provider says it, in microseconds, with that of the wire"
+    yield f"{'':{_NAME}}{BARE:40}{ROUTER:40}"
+    yield f"{'scenario':{_NAME}}{'p50':25}{'p99':15}{'p50':25}p99"
+    for scenario in streams:
+        line = f"{scenario.name:{_NAME}}"
+        for target in (BARE, ROUTER):
+            seen = [run.seen for run in select(runs, scenario, target)]
+            late = statistics.median(one.delay_p99_us for one in seen)
+            line += f"{spread([one.delay_p50_us for one in seen], '.0f'):25}{late:<15.0f}"
+        yield line.rstrip()
+
+
+def open_loop_table(latencies: Mapping[str, Sequence[Latency]]) -> Iterable[str]:
+    """Latencies at fixed rates, from when each request was due. By target, for the same rates."""
+    if not latencies:
+        return
+    yield "Latency in microseconds at a fixed rate, 0.3 kB, from when each request was due"
+    yield f"{'requests/s':{_NAME}}" + "".join(f"{name + ' p50, p99':28}" for name in latencies)
+    for row in zip(*latencies.values(), strict=True):
+        cells = (f"{f'{one.p50_us:.0f}, {one.p99_us:.0f}':28}" for one in row)
+        yield f"{row[0].rate:<{_NAME}.0f}{''.join(cells)}".rstrip()
 
 
 def translation_table(runs: Sequence[Run], scenarios: Sequence[Scenario]) -> Iterable[str]:

@@ -6,13 +6,14 @@ Run as `python -m bench.upstream PORT [GAP]`, with the seconds between two event
 import asyncio
 import functools
 import sys
+import time
 from typing import Final, cast
 
 import msgspec
 import uvloop
 
 from bench import chat
-from bench.content import EVENT_GAP_S
+from bench.content import EVENT_GAP_S, STAMPED_WORD, WORD, WORDS
 
 _WHOLE: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
@@ -21,7 +22,17 @@ _WHOLE: Final = (
 _STREAM_HEAD: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
-_CHUNKS: Final = tuple(b"%x\r\n%b\r\n" % (len(event), event) for event in chat.EVENTS)
+
+
+def _as_chunk(event: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+_CHUNKS: Final = tuple(map(_as_chunk, chat.EVENTS))
+# All words are alike but for the time at which they are said.
+_BEFORE_STAMP, _AFTER_STAMP = _as_chunk(
+    chat.EVENTS[0].replace(WORD.encode(), (STAMPED_WORD % 0).encode())
+).split((STAMPED_WORD % 0).encode())
 _END: Final = b"0\r\n\r\n"
 
 
@@ -62,7 +73,7 @@ class Upstream(asyncio.Protocol):
 
     def _answer(self, *, stream: bool) -> None:
         if stream:
-            self._transport.write(_STREAM_HEAD + _CHUNKS[0])
+            self._transport.write(_STREAM_HEAD + _word())
             self._loop.call_later(self._event_gap_s, self._send_event, 1)
         else:
             self._transport.write(_WHOLE)
@@ -73,8 +84,13 @@ class Upstream(asyncio.Protocol):
         if number == len(_CHUNKS) - 1:
             self._transport.write(_CHUNKS[number] + _END)
         else:
-            self._transport.write(_CHUNKS[number])
+            self._transport.write(_word() if number < WORDS else _CHUNKS[number])
             self._loop.call_later(self._event_gap_s, self._send_event, number + 1)
+
+
+def _word() -> bytes:
+    stamp = (STAMPED_WORD % (time.monotonic_ns() // 1000)).encode()
+    return b"%b%b%b" % (_BEFORE_STAMP, stamp, _AFTER_STAMP)
 
 
 def _content_length(head: bytearray) -> int:

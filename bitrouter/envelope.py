@@ -36,7 +36,10 @@ def split_fields(body: bytes) -> Fields:
     decoder can follow (about 1,000 levels on CPython 3.11, 10,000 later).
     """
     try:
-        body.decode()  # msgspec does not look at the encoding of the strings that it skips
+        # msgspec does not look at the encoding of the strings that it skips. ASCII, as most bodies
+        # are, is told four times as fast, for no copy is made.
+        if not body.isascii():
+            body.decode()
         return _decode_fields(body)
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"the body is not valid UTF-8 (byte {error.start})") from error
@@ -56,18 +59,23 @@ _STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 def check_depth(body: bytes, max_depth: int) -> None:
-    """Raise InvalidRequest when valid JSON nests deeper than `max_depth` (limits.max_json_depth).
+    """Raise InvalidRequest when valid JSON nests deeper than limits.max_json_depth, `max_depth`."""
+    if nests_deeper(body, max_depth):
+        raise InvalidRequest(
+            f"the body is nested deeper than {max_depth} levels (limits.max_json_depth)"
+        )
+
+
+def nests_deeper(body: bytes, max_depth: int) -> bool:
+    """Whether valid JSON nests deeper than `max_depth`.
 
     A body with fewer brackets than that cannot: nearly all are done with after counting them.
     """
     if body.count(b"[") + body.count(b"{") <= max_depth:
-        return
+        return False
     unescaped = _ESCAPE.sub(b"", body) if b"\\" in body else body
     brackets = _STRING.sub(b"", unescaped.translate(None, _ALL_ELSE))
-    if max(itertools.accumulate(map(_STEPS.__getitem__, brackets)), default=0) > max_depth:
-        raise InvalidRequest(
-            f"the body is nested deeper than {max_depth} levels (limits.max_json_depth)"
-        )
+    return max(itertools.accumulate(map(_STEPS.__getitem__, brackets)), default=0) > max_depth
 
 
 def read_model(fields: Mapping[str, msgspec.Raw]) -> str:
@@ -183,6 +191,20 @@ def replace_value(body: bytes, fields: Fields, name: str, value: bytes) -> bytes
     """
     member = locate(body, fields)[name]
     return b"".join((body[: member.value], value, body[member.end :]))
+
+
+def set_value(body: bytes, fields: Fields, name: str, value: bytes) -> bytes:
+    """The body with one top-level member having this value, at its own place if it is there, else
+    at the end; every other byte as it came. Raises InvalidRequest for a duplicate key.
+    """
+    if name in fields:
+        return replace_value(body, fields, name, value)
+    members = locate(body, fields)
+    end = max((member.end for member in members.values()), default=None)
+    added = b"%b:%b" % (msgspec.json.encode(name), value)
+    if end is None:
+        return b"{%b}" % added
+    return b"".join((body[:end], b",", added, body[end:]))
 
 
 def remove_members(body: bytes, fields: Fields, names: frozenset[str]) -> bytes:

@@ -6,6 +6,7 @@ prompt, no upstream exception text. The cause, if any, hangs on `__cause__` and 
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar, Final, Literal
 
 Source = Literal["router", "upstream"]
@@ -25,6 +26,7 @@ class RouterError(Exception):
     code: str | None = "internal_error"
     source: ClassVar[Source] = "router"
     outcome: str = "client_error"
+    headers: Mapping[str, str] = MappingProxyType({})  # that go with the answer
 
     def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(detail)
@@ -57,6 +59,71 @@ class Unauthorized(RouterError):
 
     status = 401
     code = "invalid_api_key"
+
+
+class PaymentRequired(RouterError):
+    """A stranger who has not paid, or not so that it does. `code` is why (x402.md, section 11).
+
+    `headers` hold the terms; `members` are the same for who reads the body: members of a JSON
+    object, each preceded by a comma.
+    """
+
+    status = 402
+    outcome = "payment"
+
+    def __init__(
+        self, detail: str, *, reason: str, headers: Mapping[str, str], members: bytes
+    ) -> None:
+        super().__init__(detail)
+        self.code = reason
+        self.headers = headers
+        self.members = members
+
+
+class ApprovalMissing(PaymentRequired):
+    """The payer has not yet approved the contract that would move the token (x402.md, 4.2)."""
+
+    status = 412
+
+
+class InvalidPayment(RouterError):
+    """A payment header that cannot be read."""
+
+    status = 400
+    code = "invalid_payment"
+    outcome = "payment"
+
+
+class PaymentConflict(RouterError):
+    """A payment identifier that stands for another payment, or for an answer that is not kept."""
+
+    status = 409
+    code = "payment_identifier_conflict"
+    outcome = "payment"
+
+
+class PayerLimited(RouterError):
+    """The payer owes too much already, or a payment of theirs has just failed."""
+
+    status = 429
+    code = "payer_limited"
+    outcome = "payment"
+
+
+class SettlementUnknown(RouterError):
+    """Whether a payment was settled is not known yet. The same request may be repeated."""
+
+    status = 502
+    code = "settlement_unknown"
+    outcome = "payment"
+
+
+class PaymentsUnavailable(RouterError):
+    """Payments cannot be checked now, for nobody can be asked about the chain."""
+
+    status = 503
+    code = "payments_unavailable"
+    outcome = "payment"
 
 
 class Forbidden(RouterError):
@@ -184,12 +251,14 @@ class UpstreamError(RouterError):
     What may be done while nothing has been sent to the client (reliability.md, section 3):
     `retryable` another endpoint may be asked; `transient` the same one as well, after a pause;
     `never_arrived` it has not seen the request; `larger_window_helps` only one that takes longer
-    prompts can help. What it says of the endpoint: `trips` that it fails, `asks_for_rest` that it
-    is asked too often, `blames_router` that it does not take the router's own credential.
+    prompts can help. Unless `was_asked` no call was tried, and it does not count as an attempt.
+    What it says of the endpoint: `trips` that it fails, `asks_for_rest` that it is asked too often,
+    `blames_router` that it does not take the router's own credential.
     """
 
     transient: bool = False
     never_arrived: bool = False
+    was_asked: bool = True
     larger_window_helps: bool = False
     trips: bool = True
     asks_for_rest: bool = False
@@ -234,6 +303,7 @@ class UpstreamUnavailable(UpstreamError):
 
     status = 503
     code = "service_unavailable"
+    was_asked = False
     trips = False
 
 
@@ -243,6 +313,7 @@ class UpstreamBusy(UpstreamError):
     status = 503
     code = "service_unavailable"
     outcome = "shed"
+    was_asked = False
     trips = False
 
 

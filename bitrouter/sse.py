@@ -47,6 +47,16 @@ class SSEDecoder:
 
     def feed(self, chunk: bytes) -> list[SSEEvent]:
         """The events that `chunk` completes."""
+        if (
+            chunk.find(b"\n") == len(chunk) - 2  # one line and a blank one: nearly every chunk
+            and chunk.startswith(b"data: ")
+            and chunk.endswith(b"\n\n")
+            and 8 < len(chunk) <= self._max_event_bytes
+            and not (self._pending or self._has_cr or b"\r" in chunk)
+        ):
+            self._started = True
+            self.passed = chunk
+            return [SSEEvent(b"", chunk[6:-2])]
         if self._has_cr or b"\r" in chunk:
             return self._feed_with_cr(chunk)
         if self._pending:

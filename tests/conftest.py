@@ -1,6 +1,7 @@
 """Fixtures that every test may use. Tests run on uvloop, as production does."""
 
 import logging
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from tests.support.upstream import ScriptedUpstream
 # The same examples on every run: a failure is one of the code, and shows itself everywhere.
 hypothesis.settings.register_profile("same every time", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("same every time")
+
+_RECURSION_LIMIT = sys.getrecursionlimit()
 
 StartRouter = Callable[[Mapping[str, Any]], Awaitable[RunningRouter]]
 
@@ -38,6 +41,14 @@ def _logging_as_it_was() -> Iterator[None]:
     log.listeners[:] = listeners
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def _recursion_limit_as_it_was() -> None:
+    """Ethereum's libraries raise it a hundredfold when they are imported, which no router does: it
+    would follow a body so deep that the stack ends before the limit is met.
+    """
+    sys.setrecursionlimit(_RECURSION_LIMIT)
 
 
 @pytest.fixture

@@ -61,13 +61,17 @@ class KeyRing:
         self.required = bool(known)
         self._by_digest = {key.sha256: key for key in known if key.revoked is None}
 
+    def find(self, credential: str | None) -> Key | None:
+        """Whose key it is; None for a credential that is not a valid key."""
+        return self._by_digest.get(_digest(credential)) if credential is not None else None
+
     def check(self, credential: str | None) -> Key | None:
         """Whose key it is; None when no keys exist and anybody may call. Raises Unauthorized."""
         if not self.required:
             return None
         if credential is None:
             raise Unauthorized("a key is required, as a bearer token or as your SDK sends it")
-        key = self._by_digest.get(_digest(credential))
+        key = self.find(credential)
         if key is None:
             raise Unauthorized("the key is not valid")
         return key

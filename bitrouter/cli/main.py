@@ -18,27 +18,55 @@ _EPILOG: Final = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code. A wrong command line exits with 2 by itself."""
     given = _parser().parse_args(arguments)
-    # A verb's module is imported when it is asked for: only `serve` needs the HTTP server, and its
-    # start is measured.
+    if given.verb == "serve" and not given.check:
+        return _serve(given)
+    return _ask(given) if given.verb in _ASKING else _look(given)
+
+
+# The verbs that ask a running router.
+_ASKING: Final = frozenset({"routes", "reload", "models", "status"})
+
+
+# A verb's module is imported when it is asked for: only `serve` needs the HTTP server, and its
+# start is measured.
+def _ask(given: argparse.Namespace) -> int:
     match given.verb:
-        case "check":
-            from bitrouter.cli import check
-
-            return check.run(given.config, as_json=given.json)
-        case "keys":
-            from bitrouter.cli import keys
-
-            return keys.run(given)
         case "routes":
             from bitrouter.cli import routes
 
             return routes.run(given)
-        case _:
-            if given.check:
-                from bitrouter.cli import check
+        case "reload":
+            from bitrouter.cli import reload
 
-                return check.run(given.config, as_json=False)
-            return _serve(given)
+            return reload.run(given)
+        case "models":
+            from bitrouter.cli import models
+
+            return models.run(given)
+        case _:
+            from bitrouter.cli import status
+
+            return status.run(given)
+
+
+def _look(given: argparse.Namespace) -> int:
+    match given.verb:
+        case "keys":
+            from bitrouter.cli import keys
+
+            return keys.run(given)
+        case "doctor":
+            from bitrouter.cli import doctor
+
+            return doctor.run(given)
+        case "schema":
+            from bitrouter.cli import schema
+
+            return schema.run()
+        case verb:
+            from bitrouter.cli import check
+
+            return check.run(given.config, as_json=verb == "check" and given.json)
 
 
 def _serve(given: argparse.Namespace) -> int:
@@ -81,7 +109,41 @@ def _parser() -> argparse.ArgumentParser:
         _add_json(action)
 
     _add_routes(verbs.add_parser("routes", help="routes of a running router"))
+    _add_asking(verbs)
+    _add_doctor(verbs.add_parser("doctor", help="find out what keeps the router from serving"))
+    schema = verbs.add_parser("schema", help="print the JSON Schema of the file, for editors")
+    _add_json(schema)
     return parser
+
+
+def _add_asking(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    reload = verbs.add_parser("reload", help="have a running router read its file anew")
+    reload.add_argument("--dry-run", action="store_true", help="say what would change, only")
+    models = verbs.add_parser("models", help="what a running router can be asked for")
+    models.add_argument("name", nargs="?", help="only those with this in their name")
+    models.add_argument("--provider", metavar="NAME", help="only those of this provider")
+    status = verbs.add_parser("status", help="how a running router is doing")
+    for verb in (reload, models, status):
+        _add_config(verb)
+        _add_listen(verb, _ELSEWHERE)
+        _add_json(verb)
+
+
+def _add_doctor(doctor: argparse.ArgumentParser) -> None:
+    doctor.add_argument("--offline", action="store_true", help="leave the network out")
+    doctor.add_argument(
+        "--live",
+        action="store_true",
+        help="also ask each endpoint of the routes for a few words, by way of the running router;"
+        " that costs what it costs. $BITROUTER_KEY is the client's key, if one is needed",
+    )
+    doctor.add_argument("--timeout", metavar="S", type=_seconds, default=5.0, help="for a provider")
+    _add_config(doctor)
+    _add_listen(doctor, _ELSEWHERE)
+    _add_json(doctor)
+
+
+_ELSEWHERE: Final = "the router listens there, whatever the file says"
 
 
 def _add_routes(routes: argparse.ArgumentParser) -> None:
@@ -112,11 +174,16 @@ def _add_routes(routes: argparse.ArgumentParser) -> None:
         metavar="WORD",
         help="for clients of this protocol alone: a word of api_protocol, such as openai",
     )
-    for action in (add, remove):
+    history = actions.add_parser("history", help="the last changes of the routes that were set")
+    rollback = actions.add_parser("rollback", help="make those routes what they were before")
+    rollback.add_argument(
+        "version", nargs="?", type=_version, help="as `history` has it; else before the last change"
+    )
+    for action in (add, remove, rollback):
         action.add_argument("--dry-run", action="store_true", help="check, but change nothing")
-    for action in (listed, add, remove, explain):
+    for action in (listed, add, remove, explain, history, rollback):
         _add_config(action)
-        _add_listen(action, "the router listens there, whatever the file says")
+        _add_listen(action, _ELSEWHERE)
         _add_json(action)
 
 
@@ -133,6 +200,22 @@ def _endpoint(text: str) -> tuple[str, str]:
     if not provider or not model_id:
         raise argparse.ArgumentTypeError(f"{text!r}: must be PROVIDER:MODEL_ID")
     return provider, model_id
+
+
+def _version(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be the number of a version")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text.removesuffix("s"))
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 600:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be seconds, above 0 and at most 600")
+    return seconds
 
 
 def _weights(text: str) -> list[int]:

@@ -1,28 +1,27 @@
-"""`bitrouter routes`: list, add and remove routes of a running router, and explain what it does."""
+"""`bitrouter routes`: list, add and remove routes of a running router, go back to those of before,
+and explain what becomes of requests.
+"""
 
 import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, TypeVar
+from typing import Final
 from urllib.parse import quote
 
 import msgspec
 
-from bitrouter.cli.adminclient import AdminClient, AdminError, read_config
+from bitrouter.cli.adminclient import AdminClient, UsageError, decoded, run_asking
+from bitrouter.cli.output import Cell, Style, columns, heading, is_coloured
+from bitrouter.config.compare import Names
 from bitrouter.config.schema import EndpointEntry
-from bitrouter.errors import ConfigError
 from bitrouter.protocols import BY_API_PROTOCOL
-from bitrouter.routing.state import DynamicRoute
-from bitrouter.server.explain import ExplainedClient, ExplainedEndpoint, Explanation
-
-T = TypeVar("T")
-
-FAILURE: Final = 1
-BAD_USAGE: Final = 2
-BAD_CONFIG: Final = 78  # EX_CONFIG of sysexits.h
+from bitrouter.routing.dynamic import DynamicRoute
+from bitrouter.server.explanation import ExplainedClient, ExplainedEndpoint, Explanation
 
 _ROUTES: Final = "/admin/routes"
 _EXPLAIN: Final = "/admin/explain"
+_HISTORY: Final = "/admin/history"
+_ROLLBACK: Final = "/admin/rollback"
 
 _SOURCES: Final = {
     "config": "of the configuration",
@@ -54,62 +53,65 @@ class _Listed(msgspec.Struct, frozen=True):
 
 class _Changed(msgspec.Struct, frozen=True):
     model: str
+    unchanged: bool = False
     warnings: tuple[str, ...] = ()
     dry_run: bool = False
 
 
-class _UsageError(Exception):
-    """A command line that the parser could not know to be wrong."""
+class _PastChange(msgspec.Struct, frozen=True):
+    version: int
+    time: str
+    action: str
+    by: str
+    before: dict[str, DynamicRoute | None]
+    agent: str = ""
+    to: int | None = None
+
+
+class _Past(msgspec.Struct, frozen=True):
+    version: int
+    oldest: int
+    changes: tuple[_PastChange, ...]
+
+
+class _RolledBack(msgspec.Struct, frozen=True):
+    to: int
+    version: int
+    changes: Names
+    warnings: tuple[str, ...] = ()
+    dry_run: bool = False
 
 
 def run(given: argparse.Namespace) -> int:
-    """Run one action against the router of the configuration.
-
-    Returns 0, 1 if the router refused or did not answer, 2 for a wrong command line, 78 for a bad
-    file.
-    """
-    try:
-        client = AdminClient(read_config(given.config), given.listen)
-        for line in _act(given, client):
-            print(line)
-    except _UsageError as error:
-        print(f"bitrouter routes {given.action}: {error}", file=sys.stderr)
-        return BAD_USAGE
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return BAD_CONFIG
-    except AdminError as error:
-        print(f"bitrouter: {error}", file=sys.stderr)
-        return FAILURE
-    return 0
-
-
-def _act(given: argparse.Namespace, client: AdminClient) -> Iterable[str]:
-    """The lines to print."""
-    match given.action:
-        case "add":
-            return _add(given, client)
-        case "rm":
-            return _remove(given, client)
-        case "explain":
-            return _explain(given, client)
-        case _:
-            return _list(given, client)
+    """Run one action against the router of the configuration; for the exit code see run_asking."""
+    return run_asking(given, _ACTIONS[given.action])
 
 
 def _list(given: argparse.Namespace, client: AdminClient) -> Iterable[str]:
     answer = client.ask("GET", _ROUTES)
     if given.json:
         return [answer.decode()]
-    routes = _decoded(answer, _Listed).routes
+    routes = decoded(answer, _Listed).routes
     if not routes:
         print("no routes; models can be asked for as provider:model_id", file=sys.stderr)
         return []
-    rows = [("MODEL", "SOURCE", "STRATEGY", "ENDPOINTS")]
+    rows: list[list[str | Cell]] = [[*heading("MODEL", "SOURCE", "STRATEGY", "ENDPOINTS")]]
     rows += [
-        (route.model, route.source, route.strategy or "-", _endpoints(route)) for route in routes
+        [
+            route.model,
+            route.source,
+            route.strategy or "-",
+            Cell(_endpoints(route), _style(route)),
+        ]
+        for route in routes
     ]
-    return _columns(rows)
+    return columns(rows, colour=is_coloured())
+
+
+def _style(route: _Route) -> Style:
+    if route.note:
+        return "soft"
+    return "bad" if route.states else "plain"
 
 
 def _endpoints(route: _Route) -> str:
@@ -125,7 +127,7 @@ def _endpoints(route: _Route) -> str:
 def _add(given: argparse.Namespace, client: AdminClient) -> Iterable[str]:
     weights = given.weights or [1] * len(given.endpoints)
     if len(weights) != len(given.endpoints):
-        raise _UsageError(f"{len(weights)} weights for {len(given.endpoints)} endpoints")
+        raise UsageError(f"{len(weights)} weights for {len(given.endpoints)} endpoints")
     endpoints = tuple(
         EndpointEntry(provider, model_id, weight)
         for (provider, model_id), weight in zip(given.endpoints, weights, strict=True)
@@ -146,10 +148,56 @@ def _dry_run(given: argparse.Namespace) -> dict[str, str] | None:
 def _changed(given: argparse.Namespace, answer: bytes, what: str) -> Iterable[str]:
     if given.json:
         return [answer.decode()]
-    changed = _decoded(answer, _Changed)
-    for warning in changed.warnings:
-        print(f"bitrouter: {warning}", file=sys.stderr)
+    changed = decoded(answer, _Changed)
+    _warn(changed.warnings)
+    if changed.unchanged:
+        return [f"route {changed.model} was {what} so already"]
     return [f"route {changed.model} {'would be' if changed.dry_run else 'is'} {what}"]
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        print(f"bitrouter: {warning}", file=sys.stderr)
+
+
+def _history(given: argparse.Namespace, client: AdminClient) -> Iterable[str]:
+    answer = client.ask("GET", _HISTORY)
+    if given.json:
+        return [answer.decode()]
+    past = decoded(answer, _Past)
+    if not past.changes:
+        print("no route was ever set or removed", file=sys.stderr)
+        return []
+    rows: list[Sequence[str | Cell]] = [heading("VERSION", "TIME", "CHANGE", "ROUTES", "BY")]
+    rows += [
+        [
+            str(change.version),
+            change.time,
+            change.action if change.to is None else f"{change.action} to {change.to}",
+            ", ".join(change.before),
+            f"{change.by}  {change.agent}".rstrip(),
+        ]
+        for change in past.changes
+    ]
+    return columns(rows, colour=is_coloured())
+
+
+def _roll_back(given: argparse.Namespace, client: AdminClient) -> Iterable[str]:
+    body = {} if given.version is None else {"version": given.version}
+    answer = client.ask("POST", _ROLLBACK, _dry_run(given), body)
+    if given.json:
+        return [answer.decode()]
+    done = decoded(answer, _RolledBack)
+    _warn(done.warnings)
+    would = "would be" if done.dry_run else "are"
+    told = [f"the routes {would} those of version {done.to}"]
+    for sign, names in (
+        ("+", done.changes.added),
+        ("-", done.changes.removed),
+        ("~", done.changes.changed),
+    ):
+        told += [f"  {sign} {name}" for name in names]
+    return told
 
 
 def _explain(given: argparse.Namespace, client: AdminClient) -> Iterable[str]:
@@ -157,10 +205,10 @@ def _explain(given: argparse.Namespace, client: AdminClient) -> Iterable[str]:
     if given.protocol is not None:
         if given.protocol not in BY_API_PROTOCOL:
             allowed = ", ".join(BY_API_PROTOCOL)
-            raise _UsageError(f"--protocol: {given.protocol!r}: must be one of {allowed}")
+            raise UsageError(f"--protocol: {given.protocol!r}: must be one of {allowed}")
         query["protocol"] = given.protocol
     answer = client.ask("GET", _EXPLAIN, query)
-    return [answer.decode()] if given.json else _told(_decoded(answer, Explanation))
+    return [answer.decode()] if given.json else _told(decoded(answer, Explanation))
 
 
 def _told(explanation: Explanation) -> Iterator[str]:
@@ -174,8 +222,18 @@ def _told(explanation: Explanation) -> Iterator[str]:
         yield f"  {explanation.strategy}; at most {explanation.max_attempts} attempts"
     for client in explanation.clients:
         yield ""
-        yield f"{client.protocol} clients"
+        yield f"{client.protocol} clients{_next(client)}"
         yield from _told_for(client)
+
+
+def _next(client: ExplainedClient) -> str:
+    """Whom the next request asks first, where that is not who stands first."""
+    if client.next is None:
+        return ": nobody may be asked now"
+    first = client.endpoints[0]
+    if client.next == f"{first.provider}:{first.model_id}":
+        return ""
+    return f": the next request asks {client.next} first"
 
 
 def _told_for(client: ExplainedClient) -> Iterator[str]:
@@ -189,7 +247,7 @@ def _told_for(client: ExplainedClient) -> Iterator[str]:
         )
         for one in client.endpoints
     ]
-    for line, one in zip(_columns(rows), client.endpoints, strict=True):
+    for line, one in zip(columns(rows), client.endpoints, strict=True):
         yield line
         if one.usable and one.traits:
             known = ", ".join(f"{name}={_plain(value)}" for name, value in one.traits.items())
@@ -215,16 +273,11 @@ def _plain(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The rows with their cells below one another."""
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    for row in rows:
-        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield "  ".join(padded).rstrip()
-
-
-def _decoded(answer: bytes, wanted: type[T]) -> T:
-    try:
-        return msgspec.json.decode(answer, type=wanted)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise AdminError(f"the router's answer is not understood: {error}") from error
+_ACTIONS: Final = {
+    "list": _list,
+    "add": _add,
+    "rm": _remove,
+    "explain": _explain,
+    "history": _history,
+    "rollback": _roll_back,
+}

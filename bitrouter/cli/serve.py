@@ -1,6 +1,7 @@
 """`bitrouter serve`: run in the foreground until a signal ends it."""
 
 import asyncio
+import faulthandler
 import gc
 import logging
 import os
@@ -18,10 +19,13 @@ from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from bitrouter import __version__, log
 from bitrouter.app import Router
 from bitrouter.cli.banner import banner, examples
+from bitrouter.cli.manager import Manager
 from bitrouter.config.load import find_config_file, load_config
 from bitrouter.config.schema import Config
 from bitrouter.errors import ConfigError
 from bitrouter.protocols import BY_API_PROTOCOL
+from bitrouter.systemd.activation import inherited_sockets
+from bitrouter.systemd.notify import Notifier, find_notifier, status, watchdog_s
 
 _log: Final = logging.getLogger("bitrouter")
 
@@ -36,10 +40,14 @@ _GC_THRESHOLDS: Final = (10_000, 20, 20)
 def run(
     config_path: str | None, listen: str | None, wait_for_certificates: Callable[[], None]
 ) -> int:
-    """Serve. Returns 0 after a clean stop, 1 if the address is taken, 78 for a bad file.
+    """Serve. Returns 0 after a clean stop, 1 if the address is taken, 78 for a bad file, or for
+    inherited sockets that do not fit it.
 
     `wait_for_certificates` returns when TLS connections can be made; see cli.certificates.
     """
+    # A crash, or the abort with which a watchdog ends a process that is stuck, says where it was.
+    faulthandler.enable()
+    notifier = find_notifier(os.environ)
     if HttpRequestParser is HttpRequestParserPy:
         print("bitrouter: aiohttp's compiled HTTP parser is missing", file=sys.stderr)
         return FAILURE
@@ -47,9 +55,12 @@ def run(
         path = find_config_file(config_path, os.environ, Path.cwd())
         config = _load(path, listen)
         log.set_up(config.server.log.level, config.server.log.format)
-        router = Router(config, os.environ, lambda: _load(path, listen))
+        sockets = inherited_sockets(os.environ, os.getpid())
+        router = Router(config, os.environ, lambda: _load(path, listen), sockets)
     except ConfigError as error:
         print(error, file=sys.stderr)
+        if notifier is not None:
+            notifier.send(status(f"cannot start: {error.problems[0]}"))
         return BAD_CONFIG
     _allow_descriptors()
     # What was made so far lives as long as the process; the collector need not look at it again.
@@ -60,7 +71,7 @@ def run(
     wait_for_certificates()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(router))
+            runner.run(_serve(router, notifier))
     except OSError as error:
         print(f"bitrouter: cannot listen: {error.strerror or error}", file=sys.stderr)
         return FAILURE
@@ -86,7 +97,7 @@ def _load(path: Path | None, listen: str | None) -> Config:
     return config
 
 
-async def _serve(router: Router) -> None:
+async def _serve(router: Router, notifier: Notifier | None) -> None:
     """Run until SIGTERM or SIGINT; the second of them does not wait for running requests."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
@@ -97,20 +108,36 @@ async def _serve(router: Router) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    loop.add_signal_handler(signal.SIGHUP, router.reload_and_log)
+    loop.add_signal_handler(signal.SIGHUP, router.hang_up)
     await router.start()
     config = router.config
+    manager = _manager(router, notifier)
     try:
         print(banner(router.addresses, config, router.auth_mode), file=sys.stderr, flush=True)
         if config.path is None or sys.stderr.isatty():
             needs_key = router.services.keys.required
             lines = examples(config, router.addresses[0], needs_key=needs_key)
             print(lines, file=sys.stderr, flush=True)
+        if manager is not None:
+            manager.ready()
         await asked.wait()
         _log.info("stopping: %s", __version__)
+        if manager is not None:
+            manager.stopping()
         await _first(router.drain(), at_once.wait())
     finally:
         await router.stop()
+        if manager is not None:
+            manager.close()
+
+
+def _manager(router: Router, notifier: Notifier | None) -> Manager | None:
+    """Who tells the service manager, if there is one."""
+    if notifier is None:
+        return None
+    manager = Manager(notifier, router, watchdog_s(os.environ, os.getpid()))
+    router.watcher = manager
+    return manager
 
 
 async def _first(*waits: Coroutine[Any, Any, object]) -> None:

@@ -41,10 +41,11 @@ def parse_listen(text: str) -> Address:
 def is_loopback(listen: str) -> bool:
     """Whether only this machine can reach the listener. Raises ValueError as `parse_listen`."""
     address = parse_listen(listen)
-    return address.path is not None or _is_loopback_host(address.host)
+    return address.path is not None or is_loopback_host(address.host)
 
 
-def _is_loopback_host(host: str) -> bool:
+def is_loopback_host(host: str) -> bool:
+    """Whether a host, a name or an address, is this machine."""
     if host.lower() == "localhost":
         return True
     try:
@@ -104,7 +105,7 @@ def is_link_local_url(url: str) -> bool:
 
 def is_loopback_url(url: str) -> bool:
     """Whether the host of a valid URL is this machine."""
-    return _is_loopback_host(urlsplit(url).hostname or "")
+    return is_loopback_host(urlsplit(url).hostname or "")
 
 
 def same_origin(one: str, other: str) -> bool:

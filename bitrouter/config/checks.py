@@ -100,8 +100,12 @@ def check_server(document: Document, *, check_secrets: bool) -> None:
     for key in ("listen", "admin_listen"):
         value = server.get(key)
         if isinstance(value, str) and (problem := _listen_problem(value)):
-            _report_value(document, ("server", key), problem, value)
+            document.report_value(("server", key), problem, value)
     _check_plain_text(document, ("server", "state_dir"), server.get("state_dir"))
+    for key, value in _mapping(server, "tls").items():
+        _check_plain_text(document, ("server", "tls", key), value)
+    if _mapping(server, "tls") and str(server.get("listen")).startswith("unix:"):
+        document.report(("server", "tls"), "belongs to a TCP listener; `listen` is a Unix socket")
     token = server.get("admin_token", "")
     path = ("server", "admin_token")
     if isinstance(token, str) and token and not is_credential(token):
@@ -132,10 +136,10 @@ def check_timers(document: Document) -> None:
     """A timer of 0 s, or a limit of 0 bytes, would refuse everything."""
     sections: list[Path] = [("timeouts",), ("limits",)]
     for part in ("providers", "models"):
-        sections += [(part, name, "timeouts") for name in _at(document.root, (part,))]
+        sections += [(part, name, "timeouts") for name in document.mapping((part,))]
     for path in sections:
         parse = Size.parse if path == ("limits",) else Duration.parse
-        for key, value in _at(document.root, path).items():
+        for key, value in document.mapping(path).items():
             if key in _NOT_ZERO and _is_zero(value, parse):
                 document.report((*path, key), "must be more than 0")
 
@@ -145,22 +149,6 @@ def _is_zero(value: object, parse: Callable[[object], float]) -> bool:
         return parse(value) == 0
     except ValueError:
         return False
-
-
-def check_payments(document: Document) -> None:
-    """Refuse payments, which this version has the settings of and nothing else."""
-    path = ("payments", "x402")
-    x402 = _at(document.root, path)
-    if x402.get("enabled") in (True, "true", "1"):
-        message = "payments are not available in this version; leave it out, or write false"
-        document.report((*path, "enabled"), message)
-    facilitator = _mapping(x402, "facilitator")
-    for place, url in (
-        ((*path, "public_base_url"), x402.get("public_base_url")),
-        ((*path, "facilitator", "url"), facilitator.get("url")),
-    ):
-        if isinstance(url, str) and (problem := api_base_problem(url)):
-            document.report(place, problem)
 
 
 def allows_link_local(entry: Mapping) -> bool:
@@ -185,8 +173,7 @@ def check_providers(
         entry = cast("Mapping", value) if isinstance(value, dict) else {}
         derives = entry.get("derives")
         if isinstance(derives, str) and derives not in names:
-            _report_value(
-                document,
+            document.report_value(
                 (*path, "derives"),
                 f"there is no such provider{nearest(derives, names) or '; known: ' + _list(names)}",
                 derives,
@@ -282,8 +269,8 @@ def _check_protocols(
             continue
         if word not in protocols:
             hint = nearest(word, protocols)
-            _report_value(
-                document, place, f"unknown protocol{hint or ';'} allowed: {_list(protocols)}", word
+            document.report_value(
+                place, f"unknown protocol{hint or ';'} allowed: {_list(protocols)}", word
             )
         elif word in words[:index]:
             document.report(place, "given twice")
@@ -373,7 +360,7 @@ def _check_embedded(document: Document, path: Path, entry: Mapping, embedded: bo
     model_path = entry.get("model_path")
     is_text = _check_plain_text(document, (*path, "model_path"), model_path)
     if is_text and not os.path.isfile(resolve_path(str(model_path), document.file)):
-        _report_value(document, (*path, "model_path"), "no such file", model_path)
+        document.report_value((*path, "model_path"), "no such file", model_path)
 
 
 def resolve_path(text: str, config_file: str) -> str:
@@ -427,8 +414,7 @@ def _check_endpoint(
     provider, model_id = endpoint.get("provider"), endpoint.get("model_id")
     if isinstance(provider, str) and provider not in known:
         hint = nearest(provider, known)
-        _report_value(
-            document,
+        document.report_value(
             (*path, "provider"),
             f"there is no such provider{hint or '; known: ' + _list(known)}",
             provider,
@@ -448,11 +434,6 @@ def _check_model_name(document: Document, path: Path, name: str) -> None:
         )
 
 
-def _report_value(document: Document, path: Path, message: str, value: object) -> None:
-    shown = document.shown(path, value)
-    document.report(path, f"{shown}: {message}" if shown else message)
-
-
 def _list(words: Collection[str]) -> str:
     return ", ".join(sorted(words))
 
@@ -460,9 +441,3 @@ def _list(words: Collection[str]) -> str:
 def _mapping(parent: Mapping, key: str) -> Mapping:
     value = parent.get(key)
     return cast("Mapping", value) if isinstance(value, dict) else {}
-
-
-def _at(root: Mapping, path: Path) -> Mapping:
-    for key in path:
-        root = _mapping(root, str(key))
-    return root

@@ -72,12 +72,24 @@ class Document:
         """Add a problem with the key that `path` ends in."""
         self._add(path, message, self.position(path, of_key=True))
 
+    def report_value(self, path: Path, message: str, value: object) -> None:
+        """Add a problem with the value at `path`, and show it unless it may be secret."""
+        shown = self.shown(path, value)
+        self.report(path, f"{shown}: {message}" if shown else message)
+
     def report_unknown(self, path: Path, message: str) -> None:
         """Add a problem with the mapping that has the key `path` ends in, and should not."""
         self._add(path[:-1], message, self.position(path, of_key=True))
 
     def _add(self, path: Path, message: str, position: tuple[int, int]) -> None:
         self.problems.append(Problem(self.file, *position, render_path(path), message))
+
+    def mapping(self, path: Path) -> Mapping:
+        """The mapping at a path of keys; an empty one when something else is there, or nothing."""
+        found: object = self.root
+        for key in path:
+            found = found.get(str(key)) if isinstance(found, dict) else None
+        return cast("Mapping", found) if isinstance(found, dict) else {}
 
     def position(self, path: Path, *, of_key: bool = False) -> tuple[int, int]:
         """Line and column, from 1, of the value at `path`, or of the nearest that contains it."""

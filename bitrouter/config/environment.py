@@ -1,7 +1,9 @@
-"""`.env` files, and `${VAR}` in string values."""
+"""`.env` files and credentials, and `${VAR}` in string values."""
 
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path as File
 from typing import Final, NamedTuple, cast
 
 from bitrouter.config.document import Document, Path, Place
@@ -12,6 +14,8 @@ _REFERENCE: Final = re.compile(
     r"|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}"
     r"|(?P<broken>\$\{)"
 )
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CREDENTIAL_PREFIX: Final = "bitrouter_"
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")  # how os.environ holds undecodable bytes
 _ASSIGNMENT: Final = re.compile(r"(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.]*)[ \t]*=[ \t]*(.*)")
 _SINGLE: Final = re.compile(r"'([^']*)'[ \t]*(?:#.*)?")
@@ -115,6 +119,29 @@ def _expand_text(
         parts.append(value or "")
     parts.append(text[end:])
     return "".join(parts), missing
+
+
+def read_credentials(environ: Mapping[str, str]) -> dict[str, str]:
+    """The files in $CREDENTIALS_DIRECTORY whose names could be those of variables, by name.
+
+    A file `bitrouter_NAME` is NAME too: so systemd calls what LoadCredential= finds in a directory
+    (systemd.exec(5)). One line end after the text is not part of it. Raises ConfigError when a
+    file cannot be read.
+    """
+    if not (directory := environ.get("CREDENTIALS_DIRECTORY")):
+        return {}
+    found: dict[str, str] = {}
+    try:
+        for name in sorted(os.listdir(directory)):
+            if _NAME.fullmatch(name):
+                raw = File(directory, name).read_bytes()
+                text = os.fsdecode(raw).removesuffix("\n").removesuffix("\r")
+                found[name.removeprefix(_CREDENTIAL_PREFIX)] = text
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+        where = str(error.filename or directory)
+        raise ConfigError([Problem(where, 0, 0, "$CREDENTIALS_DIRECTORY", message)]) from error
+    return found
 
 
 def parse_dotenv(raw: bytes, file: str) -> dict[str, str]:

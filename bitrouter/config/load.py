@@ -8,7 +8,6 @@ from typing import Final, TypeVar
 from bitrouter.config.address import is_loopback
 from bitrouter.config.checks import (
     check_models,
-    check_payments,
     check_providers,
     check_server,
     check_timers,
@@ -16,7 +15,8 @@ from bitrouter.config.checks import (
 )
 from bitrouter.config.decode import decode, nearest
 from bitrouter.config.document import Document, quote_key, read_document, render_path
-from bitrouter.config.environment import Expansion, expand, parse_dotenv
+from bitrouter.config.environment import Expansion, expand, parse_dotenv, read_credentials
+from bitrouter.config.payments import check_payments
 from bitrouter.config.providers import ProviderResolver, read_catalog
 from bitrouter.config.schema import (
     CircuitBreaker,
@@ -88,11 +88,13 @@ def load_config(
 ) -> Config:
     """Read bitrouter.yaml over the built-in catalogue; without a path, the catalogue alone.
 
+    A variable is looked for in `environ`, among its credentials, and in `.env` beside the file.
     `protocols` are the words that `api_protocol` may have. Without `check_secrets`, a variable
     that is not set is no problem: values that depend on one are not judged, and an entry that
     cannot be read without it is left out. Raises ConfigError with every problem, in the order of
     the file and those of the environment last.
     """
+    environ = {**read_credentials(environ), **environ}
     if path is None:
         nothing = Document("")
         return _resolve(nothing, environ, Expansion({}, {}), _Decoded(nothing))
@@ -103,7 +105,7 @@ def load_config(
     decoded = _Decoded(document)
     check_server(document, check_secrets=check_secrets)
     check_timers(document)
-    check_payments(document)
+    check_payments(document, check_secrets=check_secrets)
     check_providers(document, read_catalog(), protocols, variables)
     check_models(document, read_catalog())
     unknown = {render_path(place) for place in expansion.unset}

@@ -119,15 +119,24 @@ class LogSettings(Section, frozen=True):
     format: Literal["text", "json"] = "text"
 
 
+class Tls(Section, frozen=True):
+    """The certificate, with those between it and its root, and its private key: PEM files."""
+
+    cert: str
+    key: str
+
+
 class ServerSettings(Section, frozen=True):
     """Where to listen and where to keep state."""
 
     listen: str = "127.0.0.1:8787"
     admin_token: Secret = Secret("")
     admin_listen: str | None = None
+    tls: Tls | None = None
     allow_unauthenticated: bool = False
     state_dir: str | None = None
     log: LogSettings = LogSettings()
+    recent_requests: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 1000
 
 
 # -- limits and times -----------------------------------------------------------------------
@@ -176,6 +185,7 @@ class Limits(Section, frozen=True):
     max_response_bytes: Size = Size(256 << 20)
     max_event_bytes: Size = Size(8 << 20)
     max_buffered_bytes: Size | None = None  # a quarter of the memory there is
+    max_memory_bytes: Size | None = None  # four fifths of it
     max_concurrent_requests: Positive = 2000
     max_json_depth: Positive = 128
 
@@ -438,10 +448,12 @@ class RouteEntry(Section, frozen=True):
 
 # -- payments -------------------------------------------------------------------------------
 
+# To Python's `$` a line break at the end is the end too; hence what follows it.
 Address = Annotated[
     str,
     msgspec.Meta(
-        pattern="^0x[0-9a-fA-F]{40}$", description="an address: 0x and 40 hexadecimal digits"
+        pattern=r"^0x[0-9a-fA-F]{40}$(?!\n)",
+        description="an address: 0x and 40 hexadecimal digits",
     ),
 ]
 
@@ -457,25 +469,31 @@ class Facilitator(Section, frozen=True):
 
 
 class Offer(Section, frozen=True):
-    """One way to pay. A token that is not a known USDC has its EIP-712 `name` and `version`."""
+    """One way to pay. A token that is not a known USDC has its EIP-712 `name` and `version`.
+
+    `asset_transfer_method` is whom the payer signs for: the token itself (EIP-3009), which is the
+    default under `exact`, or Permit2, which `upto` always has.
+    """
 
     scheme: Literal["exact", "upto"]
     network: Annotated[
         str,
         msgspec.Meta(
-            pattern="^eip155:[1-9][0-9]{0,18}$", description="a network such as eip155:8453"
+            pattern=r"^eip155:[1-9][0-9]{0,18}$(?!\n)", description="a network such as eip155:8453"
         ),
     ]
     asset: Annotated[
         str,
         msgspec.Meta(
-            pattern="^(usdc|0x[0-9a-fA-F]{40})$", description="`usdc` or a token's address"
+            pattern=r"^(usdc|0x[0-9a-fA-F]{40})$(?!\n)",
+            description="`usdc` or a token's address",
         ),
     ]
     pay_to: Address
     name: str | None = None
     version: str | None = None
     decimals: Annotated[int, msgspec.Meta(ge=0, le=36)] | None = None
+    asset_transfer_method: Literal["eip3009", "permit2"] | None = None
 
     def __post_init__(self) -> None:
         given = [value is not None for value in (self.name, self.version, self.decimals)]
@@ -483,6 +501,13 @@ class Offer(Section, frozen=True):
             raise ValueError("a foreign token needs all of `name`, `version` and `decimals`")
         if self.asset == "usdc" and any(given):
             raise ValueError("`name`, `version` and `decimals` go with an address as `asset`")
+        if self.scheme == "upto" and self.asset_transfer_method == "eip3009":
+            raise ValueError("`upto` is always by permit2; leave `asset_transfer_method` out")
+
+    @property
+    def uses_permit2(self) -> bool:
+        """Whether payers sign for Permit2, and not for the token itself."""
+        return self.scheme == "upto" or self.asset_transfer_method == "permit2"
 
 
 class Pricing(Section, frozen=True):
@@ -521,6 +546,8 @@ class X402(Section, frozen=True):
     pricing: Pricing = Pricing()
     streams: PaidStreams = PaidStreams()
     limits: PaymentLimits = PaymentLimits()
+    defer_contract_wallets: bool = False
+    discovery: bool = False
 
 
 class Payments(Section, frozen=True):

@@ -5,6 +5,7 @@ those endpoints come first. The others follow and are translated for. `routes ex
 these functions say, and the request path does it.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -76,15 +77,33 @@ def is_generating(operation: Operation) -> bool:
     return operation.name in _TRANSLATED
 
 
+def generating(codec: Codec) -> Operation:
+    """The main operation of a protocol."""
+    return next(one for one in codec.operations if is_generating(one))
+
+
 def choices(route: Route, codec: Codec) -> tuple[Choice, ...]:
-    """All that `candidates` can give for generating, and all that is left out, each with why."""
+    """All that `candidates` can give for generating, and all that is left out, each with why.
+
+    In the order of `candidates` before it is balanced.
+    """
     native, foreign = route.by_preference(codec.api_protocol)
-    asked = (*native, *foreign)
+    asked = candidates(route, codec, generating(codec), _UNBALANCED)
     left_out = tuple(one for one in route.endpoints if one not in asked)
     shares = _shares(route, native or foreign)
     return tuple(
         _choice(route, one, codec, bool(native), shares.get(one.key)) for one in (*asked, *left_out)
     )
+
+
+class _Unbalanced(Balancer):
+    """Leaves the order as it is configured."""
+
+    def order(self, route: Route, candidates: Sequence[Endpoint]) -> Sequence[Endpoint]:
+        return candidates
+
+
+_UNBALANCED: Final = _Unbalanced()
 
 
 def _shares(route: Route, balanced: tuple[Endpoint, ...]) -> dict[str, float]:

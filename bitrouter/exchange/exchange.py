@@ -23,7 +23,7 @@ from bitrouter.protocols.base import (
     is_json_object,
 )
 from bitrouter.protocols.codec import Codec
-from bitrouter.protocols.continuity import may_hold_envelope
+from bitrouter.protocols.continuity import may_hold
 from bitrouter.protocols.translator import Encoded, Recipient, Reply
 from bitrouter.routing.table import Endpoint
 
@@ -31,10 +31,11 @@ from bitrouter.routing.table import Endpoint
 class Exchange(Protocol):
     """What is sent to an endpoint, and how its answer becomes the client's.
 
-    `codec` is the endpoint's protocol; `framing` how it frames the answer; `client_framing` how the
-    client gets it; `dropped` the client's names for what could not be carried.
+    `codec` is the endpoint's protocol; `framing` how it frames the answer; `dropped` the client's
+    names for what could not be carried. `is_translated`: a whole answer is written anew.
     """
 
+    is_translated: bool
     call: UpstreamCall
     codec: Codec
     framing: Framing
@@ -45,7 +46,9 @@ class Exchange(Protocol):
         """Names (lower case) of the provider's headers that the client may see."""
 
     def read_whole(self, body: bytes) -> Whole:
-        """The answer for the client. Raises BadResponse when `body` is no complete answer."""
+        """The answer for the client. Raises BadResponse when `body` is no complete answer. A large
+        one is read in a thread.
+        """
 
     def transform(self, max_event_bytes: int) -> Transform:
         """What the stream goes through on its way."""
@@ -87,11 +90,12 @@ def is_translated(inquiry: Inquiry, endpoint: Endpoint) -> bool:
 class PassedThrough:
     """The endpoint speaks the client's own protocol: nothing but the model changes."""
 
+    is_translated = False
     dropped: tuple[str, ...] = ()
 
     def __init__(self, inquiry: Inquiry, endpoint: Endpoint, target: Target) -> None:
         self.codec = inquiry.codec
-        self._request = request = self._presentable(inquiry.request)
+        self._request = request = self._presentable(inquiry, endpoint)
         self._request_id = inquiry.request_id
         self.framing: Framing = (
             Framing.SSE if request.framing is Framing.NDJSON else request.framing
@@ -107,13 +111,18 @@ class PassedThrough:
             body=self.codec.passthrough_body(request, endpoint.model_id),
         )
 
-    def _presentable(self, request: Request) -> Request:
+    def _presentable(self, inquiry: Inquiry, endpoint: Endpoint) -> Request:
         """The one thing that may not pass is what we have put into the client's history for another
-        vendor: what carries no such mark, which is nearly every body, is not looked into.
+        vendor: what carries no such mark, which is nearly every body, is not looked into. And who
+        pays by use is not given more than was priced.
         """
-        if not may_hold_envelope(request.body):
+        request = inquiry.request
+        if may_hold(request.body, self.codec.translator.mark):
+            request = self.codec.translator.without_foreign(request)
+        if inquiry.metering is None:
             return request
-        return self.codec.translator.without_foreign(request)
+        traits = _recipient(endpoint, self.codec).traits
+        return self.codec.metered(request, traits, inquiry.metering.limit)
 
     @property
     def relayed_headers(self) -> frozenset[str]:
@@ -141,6 +150,8 @@ _ENDPOINT_SLOT: Final = "recipient"
 
 class Translated:
     """The endpoint speaks another protocol: through the neutral form there and back."""
+
+    is_translated = True
 
     def __init__(
         self, inquiry: Inquiry, codec: Codec, endpoint: Endpoint, target: Target, means: Means

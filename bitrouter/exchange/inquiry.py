@@ -8,14 +8,25 @@ from bitrouter.protocols.base import HeaderReader, Request
 from bitrouter.protocols.codec import Codec
 
 
+class Metering(msgspec.Struct, frozen=True):
+    """That what a request uses has to be known. `limit` is how many tokens each answer may have
+    where the client does not say; None where it does.
+    """
+
+    limit: int | None
+
+
 class Inquiry:
     """One client's request. Read into the neutral form once, and only if an endpoint needs that.
 
     `header` reads the client's headers; `owner` says whose conversation it is: the id of the
-    caller's key, empty where there are no keys.
+    caller's key, empty where there are no keys. `metering` is None where nobody pays by use.
     """
 
-    __slots__ = ("_asked", "_max_depth", "codec", "header", "owner", "request", "request_id")
+    __slots__ = (
+        *("_asked", "_max_depth", "codec", "header", "metering", "owner", "request"),
+        "request_id",
+    )
 
     def __init__(
         self,
@@ -33,6 +44,7 @@ class Inquiry:
         self.request_id = request_id
         self.owner = owner
         self._max_depth = max_depth
+        self.metering: Metering | None = None
         self._asked: ir.Request | None = None
 
     def with_request(self, request: Request) -> "Inquiry":
@@ -48,7 +60,7 @@ class Inquiry:
         return copy
 
     def _copy(self, request: Request) -> "Inquiry":
-        return Inquiry(
+        copy = Inquiry(
             self.codec,
             request,
             self.header,
@@ -56,13 +68,18 @@ class Inquiry:
             owner=self.owner,
             max_depth=self._max_depth,
         )
+        copy.metering = self.metering
+        return copy
 
     def asked(self) -> ir.Request:
         """What the request means. Raises InvalidRequest."""
         if self._asked is None:
             check_depth(self.request.body, self._max_depth)
             refuse_duplicates(self.request.body, self.request.fields)
-            self._asked = self.codec.translator.decode_request(self.request)
+            asked = self.codec.translator.decode_request(self.request)
+            if self.metering is not None and asked.max_tokens is None:
+                asked = msgspec.structs.replace(asked, max_tokens=self.metering.limit)
+            self._asked = asked
         return self._asked
 
 

@@ -7,6 +7,7 @@ replays the call without it. Best effort: bounded, in memory, gone after an hour
 Source: protocols.md, 2.5, "Fallback memory".
 """
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -47,10 +48,14 @@ class _Kept(msgspec.Struct, gc=False):
 
 
 class Memory:
-    """Signatures by the call that they came with. `clock` counts seconds and never goes back."""
+    """Signatures by the call that they came with. `clock` counts seconds and never goes back.
+
+    Large answers are read, and so remembered, in threads.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self._changing = threading.Lock()
         self._entries: OrderedDict[_Key, _Kept] = OrderedDict()
         self._bytes = 0
 
@@ -69,7 +74,8 @@ class Memory:
         )
         for call in calls:
             if signed or call.signature:
-                self._put(_key(owner, call), signed, call.signature)
+                with self._changing:
+                    self._put(_key(owner, call), signed, call.signature)
 
     def keep_answer(self, owner: str, answer: Answer) -> None:
         """The same for every candidate of an answer."""

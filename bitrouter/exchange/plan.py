@@ -7,7 +7,7 @@ import msgspec
 
 from bitrouter import __version__
 from bitrouter.config.schema import Auth, Provider, Secret
-from bitrouter.protocols.base import HeaderReader, Request, UpstreamCall
+from bitrouter.protocols.base import Destination, HeaderReader, Request, UpstreamCall
 from bitrouter.protocols.codec import Codec
 from bitrouter.routing.table import Endpoint
 
@@ -31,13 +31,6 @@ class Target(msgspec.Struct, frozen=True, eq=False):
     api_key: Secret | None
 
 
-class _Prepared(msgspec.Struct, frozen=True):
-    """The part of a call that is the same for every request to an endpoint."""
-
-    url: str
-    headers: dict[str, str]
-
-
 def plan(
     codec: Codec,
     request: Request,
@@ -55,23 +48,20 @@ def plan(
     goes further and nothing else.
     """
     slot = (codec.name, request.operation.suffix, request.framing, target)
-    prepared: _Prepared | None = endpoint.prepared.get(slot)
-    if prepared is None:
-        prepared = _prepare(codec, request, endpoint, target)
-        endpoint.prepared[slot] = prepared
-    headers = {**prepared.headers, **own_headers, "X-Request-Id": request_id}
+    to: Destination | None = endpoint.prepared.get(slot)
+    if to is None:
+        to = _destination(codec, request, endpoint, target)
+        endpoint.prepared[slot] = to
+    headers = {**own_headers, "X-Request-Id": request_id}
     for name in _RELAYED:
         if value := header(name):
             headers[name] = value
-    url = prepared.url
-    if request.query:
-        url = f"{url}{'&' if '?' in url else '?'}{request.query}"
-    return UpstreamCall(url, headers, body)
+    return UpstreamCall(to, headers, body, request.query)
 
 
-def _prepare(codec: Codec, request: Request, endpoint: Endpoint, target: Target) -> _Prepared:
+def _destination(codec: Codec, request: Request, endpoint: Endpoint, target: Target) -> Destination:
     provider = endpoint.provider
-    return _Prepared(
+    return Destination(
         codec.upstream_url(target.api_base, request, endpoint.model_id),
         _FIXED | provider.default_headers | _credential(codec, provider, target),
     )

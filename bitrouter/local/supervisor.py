@@ -98,6 +98,17 @@ def availability(settings: schema.Embedded) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def with_availability(config: schema.Config) -> schema.Config:
+    """The configuration with every embedded provider that cannot run here marked as not usable."""
+    providers = {
+        name: msgspec.structs.replace(provider, unusable=availability(provider.embedded))
+        if provider.embedded is not None
+        else provider
+        for name, provider in config.providers.items()
+    }
+    return msgspec.structs.replace(config, providers=providers)
+
+
 def child_command(settings: schema.Embedded) -> list[str]:
     """Build the argument vector of the child.
 

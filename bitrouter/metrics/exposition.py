@@ -1,202 +1,182 @@
-"""The store as Prometheus families, under the names of contract.md, section 4.
+"""The store as families, under the names of contract.md, section 4, and docs/metrics.md."""
 
-Importing `prometheus_client` takes some 30 ms, so nothing else in this package does.
-"""
-
-from collections.abc import Callable, Iterator, Mapping
-from itertools import accumulate
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from prometheus_client.core import (
-    REGISTRY,
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
+import msgspec
 
-from bitrouter.metrics.store import (
-    LAG_BOUNDS_S,
-    LATENCY_BOUNDS_S,
-    OVERHEAD_BOUNDS_S,
-    Histogram,
-    MetricsStore,
-)
+from bitrouter.metrics.endpoint import EndpointMetrics
+from bitrouter.metrics.families import Family, counter, gauge, histogram, labels
+from bitrouter.metrics.store import MetricsStore, RouteMetrics
 
-# The label `le` of each bucket, by the bounds it belongs to.
-_BUCKETS: Final = {
-    bounds_s: (*map(floatToGoString, bounds_s), "+Inf")
-    for bounds_s in (LATENCY_BOUNDS_S, OVERHEAD_BOUNDS_S, LAG_BOUNDS_S)
-}
+Samples = Iterable[tuple[str, float]]
 
 
-class StoreCollector(Collector):
-    """Reads a store at scrape time.
-
-    `endpoint_up` gives, by `provider:model_id`, whether the endpoint is asked now, that is
-    whether its circuit is not open. Series without a sample are left out, except those whose
-    labels are fixed.
+class EndpointNow(msgspec.Struct, frozen=True, gc=False):
+    """What an endpoint is now: whether it takes requests, and the state of its circuit breaker, 0
+    for closed, 1 for resting, 2 for half open, 3 for open.
     """
 
-    def __init__(self, store: MetricsStore, endpoint_up: Callable[[], Mapping[str, bool]]) -> None:
-        self._store = store
-        self._endpoint_up = endpoint_up
-
-    def describe(self) -> Iterator[Metric]:
-        """The families without samples, for which the registry asks at registration."""
-        empty = MetricsStore(monotonic=float, wall=float)
-        return StoreCollector(empty, dict).collect()
-
-    def collect(self) -> Iterator[Metric]:
-        """Every family once, by name as the contract lists them."""
-        yield self._requests()
-        yield self._request_durations()
-        yield self._ttft()
-        yield self._overhead()
-        yield self._attempts()
-        yield self._endpoints_up()
-        yield self._tokens()
-        yield self._cost()
-        yield GaugeMetricFamily(
-            "bitrouter_inflight_requests", "Requests being answered now.", self._store.inflight
-        )
-        yield self._reloads()
-        yield self._loop_lag()
-
-    def _requests(self) -> Metric:
-        family = CounterMetricFamily(
-            "bitrouter_requests_total",
-            "Finished requests, each under exactly one outcome.",
-            labels=("route", "protocol", "outcome"),
-        )
-        for label, route in self._store.routes.items():
-            for (protocol, outcome), count in route.requests.items():
-                family.add_metric((label, protocol, outcome), count)
-        return family
-
-    def _request_durations(self) -> Metric:
-        family = HistogramMetricFamily(
-            "bitrouter_request_duration_seconds",
-            "Duration of a request; of a stream, till its end.",
-        )
-        _add_histogram(family, (), self._store.duration)
-        return family
-
-    def _ttft(self) -> Metric:
-        family = HistogramMetricFamily(
-            "bitrouter_ttft_seconds",
-            "Time until the first byte of a streamed answer went to the client.",
-        )
-        _add_histogram(family, (), self._store.ttft)
-        return family
-
-    def _overhead(self) -> Metric:
-        family = HistogramMetricFamily(
-            "bitrouter_overhead_seconds",
-            "The router's own share: route, from request read to upstream call started; "
-            "relay, from upstream answer complete to client answer complete.",
-            labels=("stage",),
-        )
-        _add_histogram(family, ("route",), self._store.overhead_route)
-        _add_histogram(family, ("relay",), self._store.overhead_relay)
-        return family
-
-    def _attempts(self) -> Metric:
-        family = CounterMetricFamily(
-            "bitrouter_upstream_attempts_total",
-            "Tries at an endpoint, by how they ended.",
-            labels=("endpoint", "result"),
-        )
-        for key, count in self._store.attempts.items():
-            family.add_metric(key, count)
-        return family
-
-    def _endpoints_up(self) -> Metric:
-        family = GaugeMetricFamily(
-            "bitrouter_endpoint_up",
-            "1 if the endpoint takes requests, 0 while its circuit is open.",
-            labels=("endpoint",),
-        )
-        for label, is_up in self._endpoint_up().items():
-            family.add_metric((label,), is_up)
-        return family
-
-    def _tokens(self) -> Metric:
-        family = CounterMetricFamily(
-            "bitrouter_tokens_total",
-            "Tokens that upstreams reported; cached is a part of input, reasoning of output.",
-            labels=("route", "kind"),
-        )
-        for label, route in self._store.routes.items():
-            for kind, count in (
-                ("input", route.input),
-                ("output", route.output),
-                ("cached", route.cached),
-                ("reasoning", route.reasoning),
-            ):
-                if count.requests:
-                    family.add_metric((label, kind), count.tokens)
-        return family
-
-    def _cost(self) -> Metric:
-        family = CounterMetricFamily(
-            "bitrouter_cost_usd_total",
-            "What the requests cost at catalogue prices, in USD, where price and usage are known.",
-            labels=("route",),
-        )
-        for label, route in self._store.routes.items():
-            if route.cost_usd is not None:
-                family.add_metric((label,), route.cost_usd)
-        return family
-
-    def _reloads(self) -> Metric:
-        family = CounterMetricFamily(
-            "bitrouter_config_reloads_total",
-            "Attempts to reload the configuration.",
-            labels=("result",),
-        )
-        for result, count in self._store.reloads.items():
-            family.add_metric((result,), count)
-        return family
-
-    def _loop_lag(self) -> Metric:
-        family = HistogramMetricFamily(
-            "bitrouter_event_loop_lag_seconds",
-            "By how much the event loop was late for a timer.",
-            labels=(),
-        )
-        _add_histogram(family, (), self._store.loop_lag)
-        return family
+    label: str
+    is_up: bool
+    state: int
 
 
-def register(collector: StoreCollector) -> None:
-    """Show this collector, and no other one of its kind, on the global registry.
+def store_families(store: MetricsStore, endpoints: Sequence[EndpointNow]) -> Iterator[Family]:
+    """Every family once. `endpoints` are all that the configuration names.
 
-    The names can be there once only: a collector registered earlier is replaced.
+    Series without a sample are left out, except those whose labels are fixed. What a family reads
+    it reads when its lines are asked for; requests may end in between.
     """
-    for registered in _registered:
-        REGISTRY.unregister(registered)
-    _registered.clear()
-    REGISTRY.register(collector)
-    _registered.append(collector)
+    yield from _of_requests(store)
+    yield from _of_endpoints(store, endpoints)
+    yield from _of_routes(store)
+    yield gauge(
+        "bitrouter_inflight_requests", "Requests being answered now.", [("", store.inflight)]
+    )
+    yield counter(
+        "bitrouter_config_reloads",
+        "Attempts to reload the configuration.",
+        [(labels(result=result), count) for result, count in store.reloads.items()],
+    )
+    yield histogram(
+        "bitrouter_event_loop_lag_seconds",
+        "By how much the event loop was late for a timer.",
+        [("", store.loop_lag)],
+    )
 
 
-def unregister(collector: StoreCollector) -> None:
-    """Take this collector off the global registry; nothing happens if it is not there."""
-    if collector in _registered:
-        REGISTRY.unregister(collector)
-        _registered.remove(collector)
+def _of_requests(store: MetricsStore) -> Iterator[Family]:
+    yield counter(
+        "bitrouter_requests",
+        "Finished requests, each under exactly one outcome.",
+        _requests([*store.routes.values()]),
+    )
+    yield histogram(
+        "bitrouter_request_duration_seconds",
+        "Duration of a request; of a stream, till its end.",
+        [("", store.duration)],
+    )
+    yield histogram(
+        "bitrouter_ttft_seconds",
+        "Time until the first byte of a streamed answer went to the client.",
+        [("", store.ttft)],
+    )
+    yield histogram(
+        "bitrouter_stream_gap_seconds",
+        "The longest silence of an upstream within a stream, after its first event.",
+        [("", store.gap)],
+    )
+    yield histogram(
+        "bitrouter_overhead_seconds",
+        "The router's own share: route, from request read to upstream call started; "
+        "relay, from upstream answer complete to client answer complete.",
+        [
+            (labels(stage="route"), store.overhead_route),
+            (labels(stage="relay"), store.overhead_relay),
+        ],
+    )
+    yield counter(
+        "bitrouter_clients_gone",
+        "Clients that left: in the upload of their request, waiting, or within the answer.",
+        [(labels(phase=phase), count) for phase, count in store.left.items()],
+    )
 
 
-# At most one: the registry is global, and does not tell what is registered.
-_registered: Final[list[StoreCollector]] = []
+def _requests(routes: Sequence[RouteMetrics]) -> Samples:
+    for route in routes:
+        for (protocol, outcome), count in tuple(route.requests.items()):
+            yield f'{route.labels},protocol="{protocol}",outcome="{outcome}"', count
 
 
-def _add_histogram(
-    family: HistogramMetricFamily, labels: tuple[str, ...], histogram: Histogram
-) -> None:
-    buckets = _BUCKETS[histogram.bounds_s]
-    counts = accumulate(histogram.counts)
-    family.add_metric(labels, list(zip(buckets, counts, strict=True)), histogram.sum_s)
+def _of_endpoints(store: MetricsStore, endpoints: Sequence[EndpointNow]) -> Iterator[Family]:
+    counted = [*store.endpoints.values()]
+    yield counter(
+        "bitrouter_upstream_attempts",
+        "Tries at an endpoint, by how they ended.",
+        _attempts(counted),
+    )
+    yield counter(
+        "bitrouter_upstream_retries",
+        "Tries that repeated one at the same endpoint.",
+        ((one.labels, one.retries) for one in counted),
+    )
+    yield counter(
+        "bitrouter_upstream_failovers",
+        "Requests for which another endpoint was asked after this one.",
+        ((one.labels, one.failovers) for one in counted),
+    )
+    yield counter(
+        "bitrouter_upstream_rescues",
+        "Streams of this endpoint that broke off and that another one finished.",
+        ((one.labels, one.rescues) for one in counted),
+    )
+    yield gauge(
+        "bitrouter_upstream_inflight_requests",
+        "Tries at an endpoint that run now, with the streams of their answers.",
+        ((one.labels, one.inflight) for one in counted),
+    )
+    yield gauge(
+        "bitrouter_endpoint_up",
+        "1 if the endpoint takes requests, 0 while its circuit is open.",
+        ((labels(endpoint=one.label), one.is_up) for one in endpoints),
+    )
+    yield gauge(
+        "bitrouter_circuit_breaker_state",
+        "0 closed, 1 resting, 2 half open, 3 open.",
+        ((labels(endpoint=one.label), one.state) for one in endpoints),
+    )
+    yield counter(
+        "bitrouter_circuit_breaker_changes",
+        "Changes of a circuit breaker, by the state that it went to.",
+        _changes(counted),
+    )
+
+
+def _attempts(counted: Sequence[EndpointMetrics]) -> Samples:
+    for one in counted:
+        for result, count in tuple(one.attempts.items()):
+            yield f'{one.labels},result="{result}"', count
+
+
+def _changes(counted: Sequence[EndpointMetrics]) -> Samples:
+    """Those of breakers that have ever opened: three series for each of the others say nothing."""
+    for one in counted:
+        if one.changes["open"]:
+            for state, count in one.changes.items():
+                yield f'{one.labels},state="{state}"', count
+
+
+_KINDS: Final = ("input", "output", "cached", "reasoning")
+
+
+def _of_routes(store: MetricsStore) -> Iterator[Family]:
+    routes = [*store.routes.values()]
+    yield counter(
+        "bitrouter_tokens",
+        "Tokens that upstreams reported; cached is a part of input, reasoning of output.",
+        _tokens(routes),
+    )
+    yield counter(
+        "bitrouter_cost_usd",
+        "What the requests cost at catalogue prices, in USD, where price and usage are known.",
+        ((one.labels, one.cost_usd) for one in routes if one.cost_usd is not None),
+    )
+    yield counter(
+        "bitrouter_request_bytes",
+        "Bytes of request bodies, as they came from clients.",
+        ((one.labels, one.received) for one in routes),
+    )
+    yield counter(
+        "bitrouter_response_bytes",
+        "Bytes of answers, as they were given to clients' connections.",
+        ((one.labels, one.sent) for one in routes),
+    )
+
+
+def _tokens(routes: Sequence[RouteMetrics]) -> Samples:
+    for one in routes:
+        counts = (one.input, one.output, one.cached, one.reasoning)
+        for kind, count in zip(_KINDS, counts, strict=True):
+            if count.requests:
+                yield f'{one.labels},kind="{kind}"', count.tokens

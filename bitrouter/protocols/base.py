@@ -2,13 +2,13 @@
 
 import enum
 import re
-from collections.abc import Callable
-from typing import Final, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from bitrouter.envelope import Fields
+from bitrouter.envelope import Fields, split_fields
 from bitrouter.errors import BadResponse, InvalidRequest, RouterError
 from bitrouter.ir import Failure, Usage
 
@@ -53,6 +53,7 @@ class Request(msgspec.Struct, frozen=True):
 
     `body` is as it came and `fields` its top-level members (envelope.split_fields); `framing` is
     how the client wants the answer; `query` the query string without credentials.
+    `hides_usage` says that a stream's usage was asked for by us, and is not for the client.
     """
 
     operation: Operation
@@ -62,14 +63,60 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes
     fields: Fields
     query: str = ""
+    hides_usage: bool = False
+
+    def with_body(self, body: bytes) -> "Request":
+        """The same with another body."""
+        return msgspec.structs.replace(self, body=body, fields=split_fields(body))
 
 
-class UpstreamCall(msgspec.Struct, frozen=True):
-    """One HTTP request to a provider: a POST of JSON. Header names are as they go on the wire."""
+class Bound(msgspec.Struct, frozen=True):
+    """How much work a request asks for, beyond what is in its body.
 
-    url: str
-    headers: dict[str, str]
+    `tokens` may be generated for each of so many `answers`, None where the request does not say.
+    `recalls` says that what the provider keeps of earlier requests belongs to the input.
+    """
+
+    tokens: int | None
+    answers: int = 1
+    recalls: bool = False
+
+
+class Destination:
+    """Where calls go, and the headers that stand on all of them: the same object for every call to
+    an endpoint. Whoever sends the calls keeps in `prepared` what it works out of that.
+    """
+
+    __slots__ = ("headers", "prepared", "url")
+
+    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+        self.url = url
+        self.headers = headers
+        self.prepared: Any = None
+
+
+class UpstreamCall(msgspec.Struct, frozen=True, gc=False):
+    """One HTTP request to a provider: a POST of JSON. `own_headers` are those of this call, which
+    win over the destination's; `query` is appended to its URL. Header names are as they go on the
+    wire.
+    """
+
+    to: Destination
+    own_headers: Mapping[str, str]
     body: bytes
+    query: str = ""
+
+    @property
+    def url(self) -> str:
+        """All of the URL."""
+        if not self.query:
+            return self.to.url
+        return f"{self.to.url}{'&' if '?' in self.to.url else '?'}{self.query}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """All headers but those of HTTP itself."""
+        return {**self.to.headers, **self.own_headers}
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True):
@@ -150,6 +197,20 @@ def require(fields: Fields, name: str, *kinds: str) -> None:
     kind = _KINDS.get(first, "a number" if first == 0x2D or 0x30 <= first <= 0x39 else "")
     if kind not in kinds:
         raise InvalidRequest(f"{name} must be {' or '.join(kinds)}")
+
+
+_integer: Final = msgspec.json.Decoder(int | None)
+
+
+def read_count(fields: Mapping[str, msgspec.Raw], name: str, where: str = "") -> int | None:
+    """A member that is a number of things: an integer of at least 1, None where it is absent or
+    null. Raises InvalidRequest for anything else.
+    """
+    raw = fields.get(name)
+    value = None if raw is None else decode_body(_integer, raw, where or name)
+    if value is not None and value < 1:
+        raise InvalidRequest(f"{where or name} must be at least 1")
+    return value
 
 
 def decode_body(

@@ -5,11 +5,20 @@ is addressed, and what usage, errors and the end of an answer look like. It is s
 follows one answer is a `Transform`. What requests and answers mean is its `translator`'s part.
 """
 
+import re
 from typing import Protocol
 
+from bitrouter.config.schema import Traits
 from bitrouter.errors import RouterError
 from bitrouter.ir import Usage
-from bitrouter.protocols.base import ErrorAnswer, HeaderReader, Operation, Request, Transform
+from bitrouter.protocols.base import (
+    Bound,
+    ErrorAnswer,
+    HeaderReader,
+    Operation,
+    Request,
+    Transform,
+)
 from bitrouter.protocols.translator import Translator
 
 
@@ -37,6 +46,12 @@ class Codec(Protocol):
         """What may be sent in a silent event stream without being an event; empty if nothing."""
 
     @property
+    def last_event(self) -> re.Pattern[bytes] | None:
+        """Finds where the last event of a stream begins, before which a comment may stand; None
+        where its clients take no comments.
+        """
+
+    @property
     def operations(self) -> tuple[Operation, ...]:
         """What the protocol can be asked to do."""
 
@@ -55,6 +70,16 @@ class Codec(Protocol):
         self, operation: Operation, path_model: str | None, query: str, body: bytes
     ) -> Request:
         """Read a request. Raises InvalidRequest when it is malformed."""
+
+    def read_bound(self, request: Request) -> Bound:
+        """How much the request lets be generated. Raises InvalidRequest where that is no number
+        that makes sense, or where the work could not be measured.
+        """
+
+    def metered(self, request: Request, traits: Traits, limit: int | None) -> Request:
+        """The request such that what it uses is known in the end, and that no more than `limit`
+        tokens are generated where it is given. The client's own limit stands.
+        """
 
     def passthrough_body(self, request: Request, model_id: str) -> bytes:
         """The body for a provider of this protocol: the model replaced, the rest untouched."""

@@ -22,7 +22,7 @@ class SSEPassthrough(ABC):
 
     def __init__(self, max_event_bytes: int) -> None:
         self._decoder = SSEDecoder(max_event_bytes)
-        self._unreadable = False
+        self.leaves_out = False  # of the events of the chunk that is looked at
         self.started = False
         self.progressed = False
         self.complete = False
@@ -51,6 +51,10 @@ class SSEPassthrough(ABC):
         """Whether an event that has no blank line after it can be all that was meant."""
         return is_json(event.data)
 
+    def is_kept(self, event: SSEEvent) -> bool:
+        """Whether an event goes on, where `leaves_out` says that not all of them do."""
+        return self.is_whole(event)
+
     @property
     def is_over(self) -> bool:
         """Whether the answer came to its end, be it the provider's own error."""
@@ -59,9 +63,9 @@ class SSEPassthrough(ABC):
     def feed(self, chunk: bytes) -> bytes:
         """Look at `chunk` and give back all whole events."""
         self._observe_all(self._decoder.feed(chunk))
-        if self._unreadable:
-            self._unreadable = False
-            return keep_events(self._decoder.passed, self.is_whole)
+        if self.leaves_out:
+            self.leaves_out = False
+            return keep_events(self._decoder.passed, self.is_kept)
         return self._decoder.passed
 
     def finish(self, error: RouterError | None = None) -> bytes:
@@ -95,7 +99,7 @@ class SSEPassthrough(ABC):
                 self.started = True
                 self.observe(event)
             else:
-                self._unreadable = True
+                self.leaves_out = True
 
 
 def cut_stream() -> BadResponse:

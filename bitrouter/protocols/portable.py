@@ -60,11 +60,15 @@ def _settle_hosted(request: Request, traits: Traits, changes: dict[str, Any]) ->
         changes["web_search"] = None
     if not missing:
         return []
-    forced = request.tool_choice is not None and (
-        request.tool_choice.mode == "required"
-        and not {*missing}.isdisjoint(request.tool_choice.names)
-    )
-    if forced or traits.hosted_tools == "refuse":
+    choice = request.tool_choice
+    if choice is not None and choice.mode == "required":
+        forced = [name for name in missing if name in choice.names]
+        if forced:
+            raise UnsupportedFeature(
+                f"tool_choice: the hosted tool {forced[0]!r} has no counterpart at this model's"
+                " provider, and a call of it is required"
+            )
+    if traits.hosted_tools == "refuse":
         raise UnsupportedFeature(
             f"tools: the hosted tool {missing[0]!r} has no counterpart at this model's provider"
             " (an operator can have such tools dropped: quirk hosted_tools)"

@@ -101,6 +101,10 @@ class Translator(Protocol):
     def origin(self) -> str:
         """The letter of the vendor in signatures and envelopes: one of its own for each vendor."""
 
+    @property
+    def mark(self) -> bytes:
+        """What is in every body of this protocol that holds an envelope: one of MARKS."""
+
     def decode_request(self, request: Request) -> ir.Request:
         """What a client's request means.
 

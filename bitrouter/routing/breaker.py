@@ -6,10 +6,11 @@ through as a probe, and closes it again by being answered. Time is an argument, 
 clock that never goes back. Source: reliability.md, section 4.
 """
 
+import copy
 import enum
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from bitrouter.config.schema import CircuitBreaker
@@ -83,6 +84,14 @@ class Breakers:
         self._settings = settings
         self._breakers: OrderedDict[str, _Breaker] = OrderedDict()
 
+    def twin(self, keys: Iterable[str]) -> "Breakers":
+        """Other ones that stand where those of `keys` do: to see whom the next request asks."""
+        other = Breakers(self._settings)
+        for key in keys:
+            if (breaker := self._breakers.get(key)) is not None:
+                other._breakers[key] = copy.copy(breaker)
+        return other
+
     def admit(self, key: str, now: float) -> Admission:
         """Whether the endpoint may be asked now. If it is half open, this is its one probe."""
         breaker = self._breakers.get(key)
@@ -117,15 +126,15 @@ class Breakers:
         breaker.ramped -= 1
         return False
 
-    def answered(self, key: str, now: float, admission: Admission) -> None:
+    def answered(self, key: str, now: float, admission: Admission) -> bool:
         """It has begun to answer. That closes the breaker if this is its probe, and its next pause
-        is half as long.
+        is half as long: whether it did.
         """
         if admission is not Admission.PROBE:
-            return
+            return False
         breaker = self._breakers.get(key)
         if breaker is None or breaker.open_until is None:
-            return  # a reload has replaced the endpoint since
+            return False  # a reload has replaced the endpoint since
         breaker.open_until = None
         breaker.probing = False
         breaker.in_a_row = 0
@@ -134,6 +143,7 @@ class Breakers:
         breaker.window.clear()
         breaker.cooldowns = max(breaker.cooldowns / 2, 1.0)
         _log.info("%s answers again: the circuit breaker is closed", key)
+        return True
 
     def succeeded(self, key: str, now: float) -> None:
         """An answer of it came to its end as it should."""
@@ -145,26 +155,30 @@ class Breakers:
         if not failures and self._is_over(breaker, now):
             del self._breakers[key]
 
-    def failed(self, key: str, now: float, admission: Admission = Admission.GRANTED) -> None:
-        """It did not answer as it should, or broke off."""
+    def failed(self, key: str, now: float, admission: Admission = Admission.GRANTED) -> bool:
+        """It did not answer as it should, or broke off. Whether that opens the breaker, for the
+        first time or again.
+        """
         breaker = self._kept(key)
         if breaker.open_until is not None:
             if admission is Admission.PROBE:
                 breaker.probing = False
                 breaker.cooldowns = min(breaker.cooldowns * 2, _MAX_COOLDOWNS)
                 breaker.open_until = now + self._pause_s(breaker)
-            return
+            return admission is Admission.PROBE
         breaker.in_a_row += 1
         asked, failures = _count(breaker, now, failed=True)
         too_many = asked >= _MIN_SAMPLES and failures * 2 >= asked
-        if breaker.in_a_row >= self._settings().failures or too_many:
-            pause_s = self._pause_s(breaker)
-            breaker.open_until = now + pause_s
-            _log.warning(
-                "%s is left alone for %g s: the circuit breaker is open, after %d failures in a row"
-                " and %d among the last %d answers",
-                *(key, pause_s, breaker.in_a_row, failures, asked),
-            )
+        if breaker.in_a_row < self._settings().failures and not too_many:
+            return False
+        pause_s = self._pause_s(breaker)
+        breaker.open_until = now + pause_s
+        _log.warning(
+            "%s is left alone for %g s: the circuit breaker is open, after %d failures in a row"
+            " and %d among the last %d answers",
+            *(key, pause_s, breaker.in_a_row, failures, asked),
+        )
+        return True
 
     def left(self, key: str, admission: Admission) -> None:
         """Nobody waits for its answer any more, or that says nothing of it."""

@@ -3,38 +3,10 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import msgspec
-
-from bitrouter.config.schema import Config, EndpointEntry, RouteEntry, Strategy
+from bitrouter.config.schema import Config, RouteEntry
 from bitrouter.errors import InvalidRequest, NotFound
+from bitrouter.routing.dynamic import DynamicRoute
 from bitrouter.routing.table import RouteTable, build_route, nearest
-
-
-class DynamicRoute(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The body of POST /admin/routes: DynamicRoute of the API document, and a weight."""
-
-    model: str
-    endpoints: tuple[EndpointEntry, ...]
-    strategy: Strategy = "priority"
-
-
-class _RouteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    routes: tuple[DynamicRoute, ...]
-
-
-def decode_dynamic(content: bytes) -> dict[str, DynamicRoute]:
-    """The dynamic routes of a state file, by name. Raises ValueError, saying what is wrong."""
-    try:
-        routes = msgspec.json.decode(content, type=_RouteFile).routes
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"not a file of dynamic routes: {error}") from error
-    return {route.model: route for route in routes}
-
-
-def encode_dynamic(routes: Mapping[str, DynamicRoute]) -> bytes:
-    """A state file, readable by people."""
-    content = msgspec.json.encode(_RouteFile(tuple(routes.values())))
-    return msgspec.json.format(content, indent=2) + b"\n"
 
 
 class RouteState:
@@ -63,10 +35,7 @@ class RouteState:
     def without_route(self, name: str) -> dict[str, DynamicRoute]:
         """The dynamic routes as they would be without `name`. Raises NotFound."""
         if name not in self._dynamic:
-            where = (
-                "; it is defined in the configuration file" if name in self.current.routes else ""
-            )
-            raise NotFound(f"there is no dynamic route {name!r}{where}")
+            raise NotFound(f"there is no dynamic route {name!r:.260}{self._hint(name)}")
         return {key: route for key, route in self._dynamic.items() if key != name}
 
     def apply_dynamic(self, dynamic: Mapping[str, DynamicRoute]) -> None:
@@ -76,15 +45,30 @@ class RouteState:
         self.current = table
         self.version += 1
 
-    def apply_config(self, config: Config) -> None:
+    def table_for(self, config: Config) -> RouteTable:
+        """The table as it would be with `config`: what `apply_config` takes. For a thread: a
+        thousand routes take 10 ms, in which nobody would be served.
+        """
+        return _build(config, self._dynamic)
+
+    def apply_config(self, config: Config, table: RouteTable | None = None) -> None:
         """Make `config` the configuration, keeping the dynamic routes.
 
         One whose provider is gone stays, out of the table, and comes back with the provider.
+        `table` is that of `table_for`, if it was made already and no dynamic route has changed
+        since.
         """
-        table = _build(config, self._dynamic)
+        if table is None:
+            table = _build(config, self._dynamic)
         self.config = config
         self.current = table
         self.version += 1
+
+    def _hint(self, name: str) -> str:
+        if name in self.current.routes:
+            return "; it is defined in the configuration file"
+        near = nearest(name, self._dynamic)
+        return f"; the nearest names are {', '.join(near)}" if near else ""
 
     def _check(self, route: DynamicRoute) -> None:
         _check_name(route.model)

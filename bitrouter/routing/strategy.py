@@ -23,6 +23,14 @@ class Balancer:
         chosen = self._choose(route, candidates)
         return (chosen, *(one for one in candidates if one is not chosen))
 
+    def twin(self, label: str) -> "Balancer":
+        """Another one that stands where this one does with the route of that label: to see what the
+        next choice will be.
+        """
+        other = Balancer()
+        other._credits = {label: dict(self._credits.get(label, {}))}
+        return other
+
     def forget(self, keep: Sequence[str]) -> None:
         """Drop the state of all routes but `keep` (labels)."""
         self._credits = {name: self._credits[name] for name in keep if name in self._credits}

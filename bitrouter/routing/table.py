@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from bitrouter.config.schema import (
     Model,
+    Price,
     Provider,
     Rescue,
     RouteEntry,
@@ -127,6 +128,18 @@ class Route:
             found = native, tuple(e for e in asked if protocol not in e.provider.protocols)
             self._by_protocol[protocol] = found
         return found
+
+    @property
+    def retail_price(self) -> Price | RoutePrice | None:
+        """What strangers pay (contract.md, section 7): the route's own price, else that of its
+        first endpoint that can be asked, whichever answers. None: it is not for sale.
+        """
+        if self.price is not None:
+            return self.price
+        for endpoint in self.endpoints:
+            if endpoint.provider.unusable is None:
+                return endpoint.model.price if endpoint.model else None
+        return None
 
     def __repr__(self) -> str:
         return f"<Route {self.name} {self.source}>"

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
-from bitrouter.errors import MethodNotAllowed, RouterError
+from bitrouter.errors import MethodNotAllowed, PaymentRequired, RouterError
 from bitrouter.protocols.codec import Codec
 
 _SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -66,9 +66,13 @@ def error_answer(
     """An error in the protocol of the path."""
     answer = codec.encode_error(error, request_id)
     headers = base_headers(request_id)
+    headers.update(error.headers)
     headers["x-bitrouter-error-source"] = error.source
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.allow)
-    return kind(status=answer.status, body=answer.body, headers=headers, content_type=_JSON)
+    body = answer.body
+    if isinstance(error, PaymentRequired):
+        body = b"%b%b}" % (body.removesuffix(b"}"), error.members)
+    return kind(status=answer.status, body=body, headers=headers, content_type=_JSON)

@@ -1,4 +1,4 @@
-"""How many bytes of requests there may be in memory at a time, over all of them."""
+"""How many bytes of requests and answers there may be in memory at a time, over all of them."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,9 @@ _SHARE: Final = 4  # a quarter of the memory there is (reliability.md, section 5
 
 
 class Buffers:
-    """The bytes of all bodies that have come and may be needed again. `limit` can be set anew."""
+    """The bytes of all bodies that are held: of requests because they may be needed again, of
+    answers until they are complete and sent. `limit` can be set anew.
+    """
 
     __slots__ = ("limit", "used")
 
@@ -43,7 +45,7 @@ class Lease:
                 f"the body is larger than {buffers.limit} bytes (limits.max_buffered_bytes)"
             )
         raise Overloaded(
-            "the bodies of running requests take all the memory there is for them"
+            "the bodies of running requests and their answers take all the memory there is for them"
             " (limits.max_buffered_bytes)",
             retry_after_s=1,
         )
@@ -53,6 +55,11 @@ class Lease:
         self.check(size)
         self._buffers.used += size
         self._taken += size
+
+    def hold(self, size: int) -> None:
+        """Take `size` bytes in place of all that was taken, whatever the limit: they are there."""
+        self._buffers.used += size - self._taken
+        self._taken = size
 
     def end(self) -> None:
         """Give back what was taken, before the `with` ends."""

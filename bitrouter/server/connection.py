@@ -11,8 +11,6 @@ import contextlib
 import errno
 import itertools
 import logging
-import os
-import resource
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Final, cast
@@ -27,16 +25,17 @@ from bitrouter.errors import (
     HeadTooLarge,
     InternalError,
     InvalidRequest,
-    Overloaded,
     RequestTimeout,
     RouterError,
     TargetTooLong,
 )
-from bitrouter.metrics.store import OTHER, Outcome
 from bitrouter.protocols import CODECS
 from bitrouter.server.answers import error_answer, request_id_of
 from bitrouter.server.clienttimer import ClientTimer, Timer
 from bitrouter.server.head import RefusedRequest, find_problem, head_size
+from bitrouter.server.record import count_stray
+from bitrouter.server.requestloop import RequestLoop
+from bitrouter.server.room import RESERVED, crowded, is_watching, most_connections
 from bitrouter.server.services import Services
 
 _log: Final = logging.getLogger("bitrouter")
@@ -48,8 +47,6 @@ _MAX_AHEAD: Final = 128 * 1024  # bytes of requests that wait for the one before
 _DRAIN_S: Final = 5.0  # how long the rest of a body is read that nobody wants
 _LINGER_S: Final = 5.0  # how long a client may take to notice that its connection ends
 
-_SPARE_DESCRIPTORS: Final = 32  # for files, the loop, name lookups
-_FEWEST_CONNECTIONS: Final = 8
 _LOOKED_AT: Final = 100  # connections, for one that can be closed in favour of a new one
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -77,8 +74,10 @@ class LastAnswer(web.Response):
         await self._connection.linger()
 
 
-class Connection(web.RequestHandler):
-    """One client's connection. `stalled` is that it was closed because the client took no bytes."""
+class Connection(RequestLoop):
+    """One client's connection. `stalled` is that it was closed because the client took no bytes;
+    `is_extra` that it is one more than there is room for, and has one request, of who watches.
+    """
 
     __slots__ = (
         "_ahead",
@@ -89,6 +88,7 @@ class Connection(web.RequestHandler):
         "_server",
         "_socket",
         "_timer",
+        "is_extra",
         "stalled",
     )
 
@@ -116,6 +116,7 @@ class Connection(web.RequestHandler):
         self._deaf = False
         self._linger_s = _LINGER_S
         self.stalled = False
+        self.is_extra = False
 
     @property
     def is_idle(self) -> bool:
@@ -135,7 +136,9 @@ class Connection(web.RequestHandler):
             self._task_handler.add_done_callback(self._ended)
         if not self._server.has_room():
             self._linger_s = 0.0  # it would keep a descriptor
-            self._refuse(Overloaded("too many connections are open", retry_after_s=1))
+            self.is_extra = self._server.has_reserve()
+            if not self.is_extra:
+                self._refuse(crowded())
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """See asyncio.Protocol."""
@@ -259,10 +262,11 @@ class Connection(web.RequestHandler):
         """Nothing more is sent or heard: wait for the client to close its side."""
         self._deaf = True
         self._lingering_time = 0.0
-        self._buffer_paused = False
-        self.resume_reading(resume_parser=False)
+        self._buffer_paused = self._reading_paused = False
+        self._resume_transport_reading()
         if self.transport is not None and self._linger_s:
-            self.transport.write_eof()
+            if self.transport.can_write_eof():  # TLS knows no half of a connection
+                self.transport.write_eof()
             await asyncio.sleep(self._linger_s)  # cancelled when the connection is lost
 
     def handle_error(
@@ -317,10 +321,7 @@ def _told(exc: BaseException | None) -> RouterError:
 
 
 class Server(web.Server):
-    """Makes a Connection for every client, as long as there are descriptors.
-
-    A request needs a second one for its provider, so half of them are for clients.
-    """
+    """Makes a Connection for every client, as long as there are descriptors."""
 
     def __init__(self, handler: Handler, services: Services) -> None:
         super().__init__(
@@ -356,18 +357,13 @@ class Server(web.Server):
                 return True
         return False
 
+    def has_reserve(self) -> bool:
+        """Whether that connection, for which there is no room, may ask how the router is."""
+        return len(self._connections) <= self._most + RESERVED
+
     def count(self, error: RouterError) -> None:
         """Count a request that never became one."""
-        self.services.metrics.record(
-            Outcome(
-                route=OTHER,
-                endpoint=None,
-                protocol=OTHER,
-                outcome=error.outcome,
-                duration_s=0.0,
-                routed=False,
-            )
-        )
+        count_stray(self.services.metrics, error)
 
     def _begin_request(
         self,
@@ -377,10 +373,14 @@ class Server(web.Server):
         writer: AbstractStreamWriter,
         task: "asyncio.Task[None]",
     ) -> web.BaseRequest:
-        cast("Connection", protocol).request_begins(payload)
+        connection = cast("Connection", protocol)
+        connection.request_begins(payload)
         problem = find_problem(message)
-        if message.upgrade:
-            # Ignored; but of bytes that follow the request aiohttp drops those that came with it.
+        if connection.is_extra and not is_watching(message):
+            problem = crowded()
+        if message.upgrade or self.services.handing_over or connection.is_extra:
+            # An upgrade is ignored; but of bytes that follow the request aiohttp drops those that
+            # came with it. And the client's next request is for the next process.
             message = message._replace(should_close=True)
         if problem is not None:
             self.count(problem)
@@ -388,12 +388,3 @@ class Server(web.Server):
                 problem, message, payload, protocol, writer, task, self._running_loop
             )
         return web.BaseRequest(message, payload, protocol, writer, task, self._running_loop)
-
-
-def most_connections() -> int:
-    """How many clients there may be at a time, by the limit of the process (RLIMIT_NOFILE)."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit == resource.RLIM_INFINITY:
-        limit = 1 << 20
-    taken = len(os.listdir("/proc/self/fd"))
-    return max((limit - taken - _SPARE_DESCRIPTORS) // 2, _FEWEST_CONNECTIONS)

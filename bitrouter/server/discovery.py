@@ -129,24 +129,7 @@ class Discovery:
             self._admit(request)
         except RouterError as error:
             return error_answer(codec, error, request_id)
-        table = self._services.routes.current
-        wanted = _Filter(request.rel_url.query)
-        offers = [offer for offer in _offers(table) if wanted.admits(offer)]
-        data = [_object(offer) for offer in offers]
-        body = ModelList(
-            models=(
-                [_google(offer) for offer in offers]
-                if codec is _GOOGLE
-                else [
-                    _response(endpoint)
-                    for endpoint in _usable(table.endpoints())
-                    if wanted.admits(_direct(endpoint))
-                ]
-            ),
-            data=data,
-            first_id=data[0].id if data else None,
-            last_id=data[-1].id if data else None,
-        )
+        body = model_list(self._services.routes.current, request.rel_url.query, codec)
         return json_answer(request_id, body)
 
     async def get_model(
@@ -178,8 +161,32 @@ class Discovery:
         )
 
     def _admit(self, request: web.BaseRequest) -> None:
+        """Where calls are sold, everybody may see what there is, and for how much."""
         credential = find_credential(Headers(request), request.rel_url.raw_query_string)
-        self._services.keys.check(credential)
+        self._services.caller(credential)
+
+
+def model_list(table: RouteTable, query: MultiMapping[str], codec: Codec) -> ModelList:
+    """Every name that can be asked for, and every model behind them, that match the filters of
+    `query`; Google's clients have models of their own shape.
+    """
+    wanted = _Filter(query)
+    offers = [offer for offer in _offers(table) if wanted.admits(offer)]
+    data = [_object(offer) for offer in offers]
+    return ModelList(
+        models=(
+            [_google(offer) for offer in offers]
+            if codec is _GOOGLE
+            else [
+                _response(endpoint)
+                for endpoint in _usable(table.endpoints())
+                if wanted.admits(_direct(endpoint))
+            ]
+        ),
+        data=data,
+        first_id=data[0].id if data else None,
+        last_id=data[-1].id if data else None,
+    )
 
 
 def asking_codec(request: web.BaseRequest) -> Codec:
@@ -328,7 +335,7 @@ def _object(offer: _Offer) -> ModelObject:
         max_output_tokens=model.max_output_tokens,
         input_modalities=model.input_modalities,
         output_modalities=model.output_modalities,
-        price=_offer_price(offer, model),
+        price=_offer_price(offer),
     )
 
 
@@ -343,7 +350,7 @@ def _google(offer: _Offer) -> GoogleModel:
         max_output_tokens=model.max_output_tokens,
         input_modalities=model.input_modalities,
         output_modalities=model.output_modalities,
-        price=_offer_price(offer, model),
+        price=_offer_price(offer),
         display_name=_display_name(offer, model),
         input_token_limit=model.max_input_tokens,
         output_token_limit=model.max_output_tokens,
@@ -371,9 +378,9 @@ def _display_name(offer: _Offer, model: ModelResponse) -> str:
     return model.name if offer.is_direct else offer.name
 
 
-def _offer_price(offer: _Offer, model: ModelResponse) -> PriceView | UnsetType:
-    """The route's own retail price, else the catalogue's (contract.md, section 7)."""
-    return _price(offer.route.price) if offer.route.price else model.price
+def _offer_price(offer: _Offer) -> PriceView | UnsetType:
+    """What a stranger pays: see Route.retail_price."""
+    return _price(offer.route.retail_price)
 
 
 def _price(price: Price | RoutePrice | None) -> PriceView | UnsetType:

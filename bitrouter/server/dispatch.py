@@ -74,13 +74,22 @@ class Dispatcher:
                     return await self._inference.handle(request, codec, *match)
         return await self._page(request, *(self._pages.under(path) or (None, "")))
 
+    def _lost(self, request: web.BaseRequest) -> NotFound:
+        """A path that leads nowhere. Where a client went astray it counts as a request: its base
+        URL is wrong, and whoever watches wants to know.
+        """
+        error = NotFound(f"there is nothing at {request.rel_url.raw_path[:200]}")
+        if self._inference is not None:
+            self._inference.count_stray(error)
+        return error
+
     async def _page(
         self, request: web.BaseRequest, methods: Methods | None, rest: str
     ) -> web.StreamResponse:
         request_id = request_id_of(request)
         try:
             if methods is None:
-                raise NotFound(f"there is nothing at {request.rel_url.raw_path[:200]}")
+                raise self._lost(request)
             return await _handler(request.method, methods)(request, request_id, rest)
         except RouterError as error:
             kind = LastAnswer if is_left_unread(request) else web.Response

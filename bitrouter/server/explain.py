@@ -1,71 +1,32 @@
 """What would happen to a request for a model: its route, whom it may reach, in which protocol, why.
 
-Nothing is decided here. `exchange.choose` decides, for requests and for this.
+Nothing is decided here. `exchange.choose` and `upstream.failover` decide, for requests and for
+this.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
-from bitrouter.config.schema import Config, Strategy, Traits
+from bitrouter.config.schema import Traits
 from bitrouter.config.traits import traits_of
 from bitrouter.errors import InvalidRequest
-from bitrouter.exchange.choose import Choice, choices
+from bitrouter.exchange.choose import Choice, candidates, choices, generating
 from bitrouter.protocols import BY_API_PROTOCOL, CODECS
 from bitrouter.protocols.codec import Codec
 from bitrouter.routing.breaker import State
-from bitrouter.routing.table import Route, RouteTable, Source
+from bitrouter.routing.table import Endpoint, Route
+from bitrouter.server.explanation import ExplainedClient, ExplainedEndpoint, Explanation
+from bitrouter.server.services import Services
+from bitrouter.upstream.failover import first_asked
 
 # The state of an endpoint's circuit breaker, by its key.
 States = Callable[[str], State]
 
 _USUAL: Final[dict[str, Any]] = msgspec.structs.asdict(Traits())
-
-
-class ExplainedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """An endpoint, and the protocol (a word of api_protocol) that it would be asked in.
-
-    `native` says that the bytes pass through, otherwise they are translated. `usable` is false for
-    one that is passed over. `share`, at most 1, is what part of all requests is sent there first,
-    where they are spread. `state` is that of its circuit breaker unless it is closed, `traits` are
-    those by which a translation differs from the usual.
-    """
-
-    provider: str
-    model_id: str
-    protocol: str
-    native: bool
-    usable: bool
-    reason: str
-    share: float | UnsetType = UNSET
-    state: str | UnsetType = UNSET
-    traits: dict[str, Any] | UnsetType = UNSET
-
-
-class ExplainedClient(msgspec.Struct, frozen=True):
-    """What clients of one protocol get: the endpoints in the order in which they are asked."""
-
-    protocol: str
-    endpoints: tuple[ExplainedEndpoint, ...]
-
-
-class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """How the name `model` resolves, and what a request to generate would do.
-
-    `route` is the route's own name: a pattern if `wildcard`, and `provider:model_id` if its source
-    is `direct`. At most `max_attempts` attempts are made for one request.
-    """
-
-    model: str
-    route: str
-    source: Source
-    wildcard: bool
-    shadows: bool
-    strategy: Strategy
-    max_attempts: int
-    clients: tuple[ExplainedClient, ...]
 
 
 def read_question(names: Sequence[str], words: Sequence[str]) -> tuple[str, Sequence[Codec]]:
@@ -82,14 +43,13 @@ def read_question(names: Sequence[str], words: Sequence[str]) -> tuple[str, Sequ
     return names[0], [one for one in CODECS if not words or one.api_protocol in words]
 
 
-def explain(
-    table: RouteTable, config: Config, states: States, name: str, codecs: Iterable[Codec]
-) -> Explanation:
+def explain(services: Services, name: str, codecs: Iterable[Codec]) -> Explanation:
     """The explanation for clients of these protocols. Raises RouteNotFound.
 
     `shadows` says that a dynamic route stands before a configured one of the same name.
     """
-    route = table.resolve(name)
+    config = services.routes.config
+    route = services.routes.current.resolve(name)
     is_direct = route.source == "direct"
     own_name = route.endpoints[0].key if is_direct else route.label
     return Explanation(
@@ -100,13 +60,21 @@ def explain(
         shadows=route.source == "dynamic" and own_name in config.models,
         strategy=route.strategy,
         max_attempts=config.retry.max_attempts,
-        clients=tuple(_for_client(route, codec, states) for codec in codecs),
+        clients=tuple(_for_client(services, route, codec) for codec in codecs),
     )
 
 
-def _for_client(route: Route, codec: Codec, states: States) -> ExplainedClient:
-    endpoints = tuple(_endpoint(choice, states) for choice in choices(route, codec))
-    return ExplainedClient(codec.api_protocol, endpoints)
+def _for_client(services: Services, route: Route, codec: Codec) -> ExplainedClient:
+    endpoints = tuple(_endpoint(choice, services.state_of) for choice in choices(route, codec))
+    following = _next(services, route, codec)
+    return ExplainedClient(codec.api_protocol, endpoints, following.key if following else None)
+
+
+def _next(services: Services, route: Route, codec: Codec) -> Endpoint | None:
+    """Whom the next request asks first, by what decides it for requests, on a twin of its state."""
+    asked = candidates(route, codec, generating(codec), services.balancer.twin(route.label))
+    breakers = services.breakers.twin([one.key for one in asked])
+    return first_asked(asked, breakers, asyncio.get_running_loop().time())
 
 
 def _endpoint(choice: Choice, states: States) -> ExplainedEndpoint:

@@ -10,7 +10,7 @@ endpoint can be asked and an error can have its own status.
 import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import Final
 
@@ -19,9 +19,6 @@ from multidict import CIMultiDict
 
 from bitrouter.access.credentials import find_credential, without_credentials
 from bitrouter.errors import (
-    AnswerDiffers,
-    BadResponse,
-    ConnectFailed,
     InternalError,
     MethodNotAllowed,
     Overloaded,
@@ -29,11 +26,7 @@ from bitrouter.errors import (
     RouterError,
     ServiceUnavailable,
     ShuttingDown,
-    StreamRefused,
-    UpstreamBusy,
     UpstreamError,
-    UpstreamTimeout,
-    UpstreamUnavailable,
 )
 from bitrouter.exchange.choose import COUNT_TOKENS, candidates
 from bitrouter.exchange.estimate import estimated_tokens
@@ -42,14 +35,17 @@ from bitrouter.exchange.rescue import is_rescuable
 from bitrouter.metrics.store import OK
 from bitrouter.protocols.base import CONTENT_TYPES, Framing, Operation
 from bitrouter.protocols.codec import Codec
+from bitrouter.routing.breaker import State
 from bitrouter.routing.table import Endpoint, Route
 from bitrouter.server.answers import Headers, base_headers, error_answer, request_id_of
-from bitrouter.server.attempt import ask, is_large
+from bitrouter.server.attempt import ask, is_large, read_request
+from bitrouter.server.attemptlog import AttemptLog
 from bitrouter.server.body import is_left_unread, read_json_body
 from bitrouter.server.buffers import Lease
 from bitrouter.server.connection import LastAnswer, has_stalled
-from bitrouter.server.record import Record
-from bitrouter.server.relay import StreamAnswer, WholeAnswer, relay_stream, relay_whole
+from bitrouter.server.crossorigin import SHARED
+from bitrouter.server.record import Notes, Record, count_stray
+from bitrouter.server.relay import Answer, StreamAnswer, WholeAnswer, relay_stream, relay_whole
 from bitrouter.server.rescue import Rescue
 from bitrouter.server.services import Services
 from bitrouter.upstream.deadline import Deadline
@@ -60,7 +56,7 @@ _BROKEN_OFF: Final = frozenset({"truncated", "upstream_error"})
 
 _log: Final = logging.getLogger("bitrouter")
 
-Attempt = Callable[[Endpoint], Awaitable[WholeAnswer | StreamAnswer]]
+Attempt = Callable[[Endpoint], Awaitable[Answer]]
 
 
 class Inference:
@@ -68,6 +64,7 @@ class Inference:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._attempts = AttemptLog(services.metrics)
 
     async def handle(
         self, request: web.BaseRequest, codec: Codec, operation: Operation, path_model: str | None
@@ -103,9 +100,16 @@ class Inference:
             metrics.inflight -= 1
             if record.outcome == "client_gone" and has_stalled(request):
                 record.outcome = "timeout:write_stall"
+            record.received = request.content.total_bytes
+            record.sent += request.writer.output_size
             record.tell(metrics)
+            services.recent.add(record)
             if services.draining and not metrics.inflight:
                 services.idle.set()
+
+    def count_stray(self, error: RouterError) -> None:
+        """Count a request at a path that is nobody's."""
+        count_stray(self._services.metrics, error)
 
     async def _answer(
         self,
@@ -115,15 +119,19 @@ class Inference:
         path_model: str | None,
         record: Record,
     ) -> web.StreamResponse:
-        """Find an answer and send it. The body is kept until there is one, and where a stream may
-        have to be asked for again, until that has ended.
+        """Find an answer and send it. The request's body is kept until there is one, and where a
+        stream may have to be asked for again, until that has ended; a whole answer's until it is
+        sent.
         """
         with Lease(self._services.buffers) as lease:
             answer = await self._find_answer(request, codec, operation, path_model, record, lease)
-            if isinstance(answer, WholeAnswer) or answer.rescue is None:
-                lease.end()
+            if self._services.seller is not None:
+                answer.headers.update(SHARED)
             if isinstance(answer, WholeAnswer):
+                lease.hold(len(answer.body))
                 return await relay_whole(request, answer, record)
+            if answer.rescue is None:
+                lease.end()
             out = await relay_stream(request, answer, record, self._services.is_ending)
             self._note_end(record)
             return out
@@ -145,12 +153,12 @@ class Inference:
         self._admit(request)
         header = Headers(request)
         query = request.rel_url.raw_query_string
-        caller = services.keys.check(find_credential(header, query))
+        caller = services.caller(find_credential(header, query))
         record.key_id = caller.id if caller else None
         limits = services.routes.config.limits
         body = await read_json_body(request, limits.max_body_bytes, lease)
         record.read_at = perf_counter()
-        wanted = codec.read(operation, path_model, without_credentials(query), body)
+        wanted = await read_request(codec, operation, path_model, without_credentials(query), body)
         record.stream = wanted.stream
         route = services.routes.current.resolve(wanted.model)
         record.route = route
@@ -163,11 +171,27 @@ class Inference:
             max_depth=limits.max_json_depth,
         )
         asked = candidates(route, codec, operation, services.balancer)
-        if not asked:
-            return _estimate(inquiry, record)
+        seller = services.seller
+        if not asked or (caller is None and seller is not None and operation.name == COUNT_TOKENS):
+            return await _estimate(inquiry)  # which costs nobody anything
+        if caller is None and seller is not None:
+            produce = functools.partial(self._ask, inquiry, operation, route, asked, record)
+            return await seller.sell(request, inquiry, produce)
+        return await self._ask(inquiry, operation, route, asked, record)
+
+    async def _ask(
+        self,
+        inquiry: Inquiry,
+        operation: Operation,
+        route: Route,
+        asked: Sequence[Endpoint],
+        record: Record,
+    ) -> Answer:
+        """An answer of the first of the endpoints `asked` that gives one."""
+        services = self._services
         rules = self._rules(route)
         rescue = None
-        attempt: Attempt = functools.partial(ask, services, inquiry, record, rules.deadline)
+        attempt: Attempt = functools.partial(ask, services, inquiry, rules.deadline)
         if route.rescue is not None and await _is_rescuable(inquiry):
             rescue = Rescue(services, inquiry, record, route, asked, rules)
             attempt = rescue.ask_first
@@ -175,9 +199,10 @@ class Inference:
             answer, record.endpoint, record.attempts = await first_answer(asked, attempt, rules)
         except AttemptsFailed as failure:
             record.endpoint, record.attempts = failure.endpoint, failure.attempts
-            if operation.name == COUNT_TOKENS and _has_no_counter(codec, failure.last):
-                return _estimate(inquiry, record)
+            if operation.name == COUNT_TOKENS and _has_no_counter(inquiry.codec, failure.last):
+                return await _estimate(inquiry)
             raise failure.last from failure
+        record.answered(answer.notes)
         describe(answer.headers, record)
         if isinstance(answer, WholeAnswer):
             self._succeeded(record.endpoint)
@@ -190,12 +215,18 @@ class Inference:
         if request.method != "POST":
             raise MethodNotAllowed(f"{request.method} is not allowed here, POST is", allow=["POST"])
         services = self._services
-        if services.draining:
+        if services.draining and not services.handing_over:
             raise ServiceUnavailable("the router is shutting down", retry_after_s=5)
         limit = services.routes.config.limits.max_concurrent_requests
         if services.metrics.inflight > limit:
             raise Overloaded(
                 f"{limit} requests are running (limits.max_concurrent_requests)", retry_after_s=1
+            )
+        # One at a time is served in any case: with nothing else running, no refusal frees anything.
+        if services.watermark.exceeded and services.metrics.inflight > 1:
+            raise Overloaded(
+                "the router's memory is used up but for a reserve (limits.max_memory_bytes)",
+                retry_after_s=1,
             )
 
     def _succeeded(self, endpoint: Endpoint) -> None:
@@ -212,7 +243,8 @@ class Inference:
             self._succeeded(record.endpoint)
         elif record.outcome in _BROKEN_OFF or record.outcome.startswith("timeout:"):
             now = asyncio.get_running_loop().time()
-            self._services.breakers.failed(record.endpoint.key, now)
+            if self._services.breakers.failed(record.endpoint.key, now):
+                self._attempts.changed(record.endpoint, State.OPEN)
 
     def _rules(self, route: Route) -> Rules:
         services = self._services
@@ -223,15 +255,9 @@ class Inference:
             deadline=Deadline(asyncio.get_running_loop().time() + route.within_s, route.within_s),
             breakers=services.breakers,
             budget=services.budget,
-            report=self._report,
+            report=self._attempts,
+            probes=services.probes,
         )
-
-    def _report(self, endpoint: Endpoint, error: UpstreamError | None) -> None:
-        """Count an attempt. What is the endpoint's failure is worth a line of its own."""
-        self._services.metrics.record_attempt(endpoint.label, attempt_result(error))
-        if error is not None and error.retryable:
-            level = logging.ERROR if error.blames_router else logging.WARNING
-            _log.log(level, "attempt at %s failed: %s", endpoint.key, error.logged)
 
     def _error(
         self, request: web.BaseRequest, codec: Codec, error: RouterError, record: Record
@@ -249,6 +275,7 @@ class Inference:
         if self._services.draining:
             answer.force_close()
         record.status = answer.status
+        record.sent = answer.content_length or 0  # aiohttp writes it when the account is closed
         return answer
 
 
@@ -266,36 +293,17 @@ def _has_no_counter(codec: Codec, error: UpstreamError) -> bool:
     return codec.read_error(error.body) is None
 
 
-def _estimate(inquiry: Inquiry, record: Record) -> WholeAnswer:
+async def _estimate(inquiry: Inquiry) -> WholeAnswer:
     """The answer of a token counter where the provider has none, said to be an estimate."""
-    headers = base_headers(record.request_id)
+    headers = base_headers(inquiry.request_id)
     headers["Content-Type"] = CONTENT_TYPES[Framing.WHOLE]
     headers["x-bitrouter-estimated"] = "input_tokens"
-    tokens = estimated_tokens(inquiry.request.body)
-    return WholeAnswer(200, headers, inquiry.codec.encode_count(tokens), None)
-
-
-def attempt_result(error: UpstreamError | None) -> str:
-    """How an attempt is counted: a closed set of words."""
-    match error:
-        case None:
-            return "ok"
-        case Rejected(status=status) | StreamRefused(status=status):
-            return "5xx" if status >= 500 else str(status)
-        case UpstreamTimeout(timer=timer):
-            return f"timeout:{timer}"
-        case ConnectFailed():
-            return "connect"
-        case BadResponse():
-            return "bad_response"
-        case AnswerDiffers():
-            return "differs"
-        case UpstreamUnavailable():
-            return "unavailable"
-        case UpstreamBusy():
-            return "busy"
-        case _:
-            return "reset"
+    body = inquiry.request.body
+    if is_large(inquiry):
+        tokens = await asyncio.to_thread(estimated_tokens, body)
+    else:
+        tokens = estimated_tokens(body)
+    return WholeAnswer(200, headers, inquiry.codec.encode_count(tokens), None, Notes())
 
 
 def _relayed_refusal(error: Rejected, request_id: str) -> web.Response:

@@ -1,16 +1,31 @@
 """Whether the router lives, whether it takes requests, and what it has counted."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Final, cast
 
 from aiohttp import web
 
+from bitrouter import __version__, log
+from bitrouter.metrics.exposition import EndpointNow, store_families
+from bitrouter.metrics.families import (
+    Family,
+    counter,
+    gauge,
+    is_openmetrics,
+    join,
+    labels,
+    render,
+)
 from bitrouter.metrics.snapshot import build_snapshot
+from bitrouter.routing.breaker import State
 from bitrouter.server.answers import base_headers, json_answer
+from bitrouter.server.buffers import memory_limit
 from bitrouter.server.services import Services
 
 _TEXT: Final = frozenset({"text/plain", "application/openmetrics-text"})
 _JSON: Final = "application/json"
+_STATES: Final = tuple(State)  # from the best to the worst: their numbers in the metrics
 
 
 class Observability:
@@ -18,6 +33,7 @@ class Observability:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._memory_limit = memory_limit()
 
     async def health(
         self, request: web.BaseRequest, request_id: str, rest: str
@@ -48,31 +64,69 @@ class Observability:
         return await self.snapshot(request, request_id, rest)
 
     async def _scrape(self, request: web.BaseRequest, request_id: str) -> web.StreamResponse:
-        # Here, because importing them takes 30 ms (CPython 3.11), which the first scrape can wait
+        # Here, because importing it takes 30 ms (CPython 3.11), which the first scrape can wait
         # for, and a start that promises to be ready in half a second need not.
         from prometheus_async.aio.web import server_stats
 
-        from bitrouter.metrics.exposition import StoreCollector, register, unregister
-
-        # On the registry only while it is being read, which `server_stats` does without a pause:
-        # what belongs to one router is not left in what belongs to the whole process.
-        collector = StoreCollector(self._services.metrics, self._endpoints_up)
-        register(collector)
-        try:
-            answer = await server_stats(cast("web.Request", request))  # reads its headers alone
-        finally:
-            unregister(collector)
+        # What is the whole process's, in the format that was asked for.
+        answer = await server_stats(cast("web.Request", request))  # reads its headers alone
+        text = cast("bytes", answer.body)
+        pieces = []
+        for piece in render(self._families(), openmetrics=is_openmetrics(text)):
+            pieces.append(piece)
+            await asyncio.sleep(0)  # with thousands of routes, others are not to wait for all of it
+        answer.body = join(text, pieces)
         answer.headers.update(base_headers(request_id))
         return answer
 
-    def _endpoints_up(self) -> dict[str, bool]:
+    def _families(self) -> Iterator[Family]:
+        services = self._services
+        yield from store_families(services.metrics, self._endpoints())
+        yield gauge(
+            "bitrouter_build_info",
+            "1; the label is the version that runs.",
+            [(labels(version=__version__), 1)],
+        )
+        yield gauge(
+            "bitrouter_draining",
+            "1 once the router is being stopped.",
+            [("", services.draining)],
+        )
+        yield gauge(
+            "bitrouter_memory_limit_bytes",
+            "What the machine has, or the control groups around the process allow.",
+            [("", self._memory_limit)],
+        )
+        yield gauge(
+            "bitrouter_buffered_bytes",
+            "Bytes of the bodies that are kept now.",
+            [("", services.buffers.used)],
+        )
+        yield gauge(
+            "bitrouter_buffered_bytes_limit",
+            "How many of them there may be.",
+            [("", services.buffers.limit)],
+        )
+        yield counter(
+            "bitrouter_log_lines_dropped",
+            "Lines of the log that were left out because nobody took them.",
+            [("", log.dropped_lines())],
+        )
+        for families in services.more_families:
+            yield from families()
+
+    def _endpoints(self) -> list[EndpointNow]:
         services = self._services
         now = asyncio.get_running_loop().time()
-        return {
-            endpoint.key: endpoint.provider.unusable is None
-            and not services.breakers.wait_s(endpoint.key, now)
+        breakers = services.breakers
+        return [
+            EndpointNow(
+                endpoint.key,
+                endpoint.provider.unusable is None and not breakers.wait_s(endpoint.key, now),
+                _STATES.index(breakers.state(endpoint.key, now)),
+            )
             for endpoint in services.routes.current.endpoints()
-        }
+        ]
 
 
 def wants_text(accept: str) -> bool:

@@ -3,10 +3,13 @@
 from typing import Final
 
 from bitrouter.protocols.base import path_spellings
-from bitrouter.server.admin import Admin
+from bitrouter.server.admin import Admin, Reload
 from bitrouter.server.discovery import GOOGLE_PATHS, Discovery
 from bitrouter.server.dispatch import Methods, Pages
 from bitrouter.server.observability import Observability
+from bitrouter.server.overview import Overview
+from bitrouter.server.receipts import Receipts
+from bitrouter.server.recent import RecentPage
 from bitrouter.server.services import Services
 from bitrouter.server.status import Status
 
@@ -22,16 +25,16 @@ def public_pages(services: Services) -> Pages:
     return Pages(exact | _probes(services), prefixes)
 
 
-def admin_pages(services: Services) -> Pages:
+def admin_pages(services: Services, reload: Reload) -> Pages:
     """What the admin's own listener serves."""
-    exact, prefixes = _admin(services)
+    exact, prefixes = _admin(services, reload)
     return Pages(exact | _probes(services) | _metrics(services), prefixes)
 
 
-def all_pages(services: Services) -> Pages:
+def all_pages(services: Services, reload: Reload) -> Pages:
     """What a single listener serves beside inference."""
     discovery, models = _discovery(services)
-    admin, routes = _admin(services)
+    admin, routes = _admin(services, reload)
     return Pages(discovery | admin | _probes(services) | _metrics(services), models + routes)
 
 
@@ -40,18 +43,27 @@ def _discovery(services: Services) -> tuple[_Exact, _Prefixes]:
     lists = (*path_spellings("/models"), *GOOGLE_PATHS)
     exact: _Exact = {path: {"GET": discovery.list_models} for path in lists}
     exact |= {path: {"GET": discovery.list_routes} for path in path_spellings("/routes")}
+    receipts = Receipts(services)
     exact["/openapi.json"] = {"GET": discovery.get_document}
-    return exact, [(f"{path}/", {"GET": discovery.get_model}) for path in lists]
+    prefixes: _Prefixes = [(f"{path}/", {"GET": discovery.get_model}) for path in lists]
+    return exact, [*prefixes, ("/v1/payments/", {"GET": receipts.get_payment})]
 
 
-def _admin(services: Services) -> tuple[_Exact, _Prefixes]:
-    admin = Admin(services)
+def _admin(services: Services, reload: Reload) -> tuple[_Exact, _Prefixes]:
+    admin = Admin(services, reload)
+    overview = Overview(services)
+    recent = RecentPage(services)
     exact: _Exact = {}
     prefixes: _Prefixes = []
     for version in _VERSIONS:
         path = f"{version}/admin/routes"
         exact[path] = {"GET": admin.list_routes, "POST": admin.set_route}
         exact[f"{version}/admin/explain"] = {"GET": admin.explain}
+        exact[f"{version}/admin/history"] = {"GET": admin.history}
+        exact[f"{version}/admin/rollback"] = {"POST": admin.roll_back}
+        exact[f"{version}/admin/models"] = {"GET": overview.models}
+        exact[f"{version}/admin/status"] = {"GET": overview.status}
+        exact[f"{version}/admin/requests"] = {"GET": recent.list_requests}
         exact[f"{version}/admin/reload"] = {"POST": admin.reload}
         prefixes.append((f"{path}/", {"DELETE": admin.remove_route}))
     return exact, prefixes

@@ -21,8 +21,10 @@ from bitrouter.ir import Failure, Usage
 from bitrouter.protocols.base import Transform
 from bitrouter.redact import redact
 from bitrouter.server.keepalive import Keepalive
-from bitrouter.server.record import Record
-from bitrouter.upstream.session import UpstreamResponse
+from bitrouter.server.outgoing import OutStream, send_whole
+from bitrouter.server.record import Notes, Record
+from bitrouter.server.toll import Toll
+from bitrouter.upstream.response import UpstreamResponse
 
 # How long an upstream may keep its connection open after the protocol's own end of the answer.
 _AFTER_END_S: Final = 1.0
@@ -33,12 +35,13 @@ _MAX_BEFORE_FIRST_EVENT: Final = 1 << 20
 
 
 class WholeAnswer(msgspec.Struct, frozen=True):
-    """A complete answer: nothing of it can fail any more."""
+    """A complete answer: nothing of it can fail any more. `notes` are of the attempt it came of."""
 
     status: int
     headers: CIMultiDict[str]
     body: bytes
     usage: Usage | None
+    notes: Notes
 
 
 class StreamAnswer(msgspec.Struct, frozen=True):
@@ -46,7 +49,8 @@ class StreamAnswer(msgspec.Struct, frozen=True):
 
     `opening` is what the client gets of it first; `ended` that the upstream had no more. `api_key`
     is what the provider was shown, and must not say again. `keepalive` may be sent while it is
-    silent. `rescue` finds who goes on when it breaks off, and is None where nobody shall.
+    silent. `notes` are of the attempt it came of. `rescue` finds who goes on when it breaks off,
+    and is None where nobody shall. `toll` is what it costs the client, None where nothing.
     """
 
     headers: CIMultiDict[str]
@@ -56,7 +60,18 @@ class StreamAnswer(msgspec.Struct, frozen=True):
     ended: bool
     api_key: Secret | None
     keepalive: bytes
+    notes: Notes
     rescue: "Rescue | None" = None
+    toll: Toll | None = None
+
+
+Answer = WholeAnswer | StreamAnswer
+
+
+def discard(answer: Answer) -> None:
+    """Let go an answer that nobody wants."""
+    if isinstance(answer, StreamAnswer):
+        answer.upstream.close()
 
 
 class Rescue(Protocol):
@@ -82,9 +97,7 @@ async def relay_whole(
     record.status = answer.status
     record.usage = answer.usage
     record.outcome = "client_gone"  # unless it can be written
-    out = web.Response(status=answer.status, headers=answer.headers, body=answer.body)
-    await out.prepare(request)
-    await out.write_eof()
+    out = await send_whole(request, answer.status, answer.headers, answer.body)
     record.outcome = "ok"
     return out
 
@@ -101,10 +114,13 @@ async def relay_stream(
     """
     record.status = 200
     record.outcome = "client_gone"  # unless the end below is reached
-    out = web.StreamResponse(status=200, headers=answer.headers)
+    toll = answer.toll
+    out = toll.stream(answer.headers) if toll else OutStream(status=200, headers=answer.headers)
     keepalive = Keepalive(out, answer.keepalive)
     try:
         await out.prepare(request)  # the commit point
+        if not answer.opening:
+            out.commit()
         data, error = await _relay(out, answer, record, keepalive, is_ending)
         transform = answer.transform
         if answer.rescue is not None and not transform.complete:
@@ -112,18 +128,26 @@ async def relay_stream(
             transform, data = await _go_on(sink, answer, answer.rescue, data, error)
         if data:
             await out.write(data)
+        if toll is not None:
+            await toll.conclude(transform.usage, complete=transform.complete)
         await out.write_eof()
         if answer.rescue is not None and not transform.complete:
             record.failed(answer.rescue.failure)
         else:
             _conclude(record, transform, error)
+    except (ConnectionResetError, BrokenPipeError, asyncio.CancelledError):
+        if toll is not None:
+            toll.broken_off(record.usage, by_client=not is_ending())
+        raise
     finally:
+        if toll is not None:
+            toll.broken_off(record.usage, by_client=False)
         keepalive.stop()
     return out
 
 
 async def _relay(
-    out: web.StreamResponse,
+    out: OutStream,
     answer: StreamAnswer,
     record: Record,
     keepalive: Keepalive,
@@ -134,16 +158,19 @@ async def _relay(
     """
     upstream, transform = answer.upstream, answer.transform
     data, error, ended = answer.opening, None, answer.ended
+    pour = _Pour(out, upstream, transform, keepalive)
     try:
         while error is None and not ended:
             if data:
                 keepalive.quiet = False
                 await out.write(data)  # waits while the client is slow, and so does the upstream
-            data, error, ended = await _next(upstream, transform, is_ending)
+            await out.wait_for_room()
+            data, error, ended = await _next(upstream, transform, pour, is_ending)
             if transform.failed is not None:
                 data = masked(data, answer.api_key)
     finally:
         record.usage = transform.usage
+        record.silent_for(upstream.longest_silence_s)
         if ended:
             upstream.release()
         else:
@@ -151,10 +178,52 @@ async def _relay(
     return data, error
 
 
+class _Pour:
+    """Takes what the upstream says and gives it to the client, both at the moment at which it comes
+    and without waking the request's task. It does so as long as nothing is unusual: then the last
+    bytes that it took are in `data`, still to be written, or the error that they made in `error`.
+    """
+
+    __slots__ = ("_keepalive", "_out", "_transform", "_upstream", "data", "error")
+
+    def __init__(
+        self, out: OutStream, upstream: UpstreamResponse, transform: Transform, keepalive: Keepalive
+    ) -> None:
+        self._out = out
+        self._upstream = upstream
+        self._transform = transform
+        self._keepalive = keepalive
+        self.data = b""
+        self.error: UpstreamError | None = None
+
+    def __call__(self, chunk: bytes) -> bool:
+        """See upstream.response.Take."""
+        transform = self._transform
+        try:
+            data = transform.feed(chunk)
+        except UpstreamError as error:
+            self.error = error
+            return False
+        if transform.progressed:
+            self._upstream.progressed()
+        if transform.complete or transform.failed is not None:
+            self.data = data
+            return False
+        if not data:
+            return True
+        self._keepalive.quiet = False
+        return self._out.write_now(data)
+
+    def given_back(self) -> bytes:
+        """What is still to be written, once."""
+        data, self.data = self.data, b""
+        return data
+
+
 class _Sink(msgspec.Struct, frozen=True):
     """Where the parts of an answer go, one after the other."""
 
-    out: web.StreamResponse
+    out: OutStream
     record: Record
     keepalive: Keepalive
     is_ending: Callable[[], bool]
@@ -198,12 +267,21 @@ def masked(text: bytes, api_key: Secret | None) -> bytes:
 
 
 async def _next(
-    upstream: UpstreamResponse, transform: Transform, is_ending: Callable[[], bool]
+    upstream: UpstreamResponse,
+    transform: Transform,
+    pour: _Pour,
+    is_ending: Callable[[], bool],
 ) -> tuple[bytes, RouterError | None, bool]:
     """What to send next, the error that ends the stream, and whether the upstream ended it."""
-    if transform.complete:
-        upstream.streaming(_AFTER_END_S)
     try:
+        if transform.complete:
+            upstream.streaming(_AFTER_END_S)
+        elif transform.failed is None and not await upstream.pump(
+            pour, again=not transform.progressed
+        ):
+            if pour.error is not None:
+                return transform.fail(pour.error), pour.error, False
+            return pour.given_back(), None, False
         chunk = await upstream.read_chunk(again=not transform.progressed)
     except UpstreamError as error:
         if isinstance(error, BadResponse):
@@ -213,7 +291,7 @@ async def _next(
         if not is_ending() or _uncancelled():
             raise
         end = ShuttingDown("the router was stopped before the answer was complete")
-        return transform.finish(end), end, False
+        return pour.given_back() + transform.finish(end), end, False
     try:
         if not chunk:
             return transform.finish(), None, True

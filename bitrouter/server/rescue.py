@@ -34,6 +34,7 @@ from bitrouter.exchange.rescue import (
 )
 from bitrouter.exchange.splice import Joint, SoFar
 from bitrouter.protocols.passthrough import cut_stream
+from bitrouter.routing.breaker import State
 from bitrouter.routing.table import Endpoint, Route
 from bitrouter.server.attempt import ask
 from bitrouter.server.record import Record
@@ -81,9 +82,7 @@ class Rescue:
         self._asked.add(endpoint.key)
         deadline = self._rules.deadline
         begin = functools.partial(begin_rescuable, self._inquiry)
-        return await ask(
-            self._services, self._inquiry, self._record, deadline, endpoint, begin=begin
-        )
+        return await ask(self._services, self._inquiry, deadline, endpoint, begin=begin)
 
     def watch(self, answer: StreamAnswer, endpoint: Endpoint) -> StreamAnswer:
         """The answer, of `endpoint`, with this to rescue it."""
@@ -195,9 +194,7 @@ class Rescue:
         """Ask one endpoint, until its answer has come to where the client's ended. Raises what
         `ask` raises, and AnswerDiffers.
         """
-        # What it notes is of this attempt: the client's first byte was long ago.
-        record = Record(self._record.request_id, self._record.protocol)
-        answer = await ask(self._services, self._inquiry, record, deadline, endpoint, begin=begin)
+        answer = await ask(self._services, self._inquiry, deadline, endpoint, begin=begin)
         stream = answer.transform if isinstance(answer, StreamAnswer) else None
         if not (isinstance(answer, StreamAnswer) and isinstance(stream, RescuedStream)):
             raise BadResponse("the upstream's answer is no stream")
@@ -207,7 +204,8 @@ class Rescue:
             answer.upstream.close()
             raise
         self._stream = stream
-        self._record.upstream_request_id = record.upstream_request_id
+        # And nothing else of what it noted: the client's first byte was long ago.
+        self._record.upstream_request_id = answer.notes.upstream_request_id
         return msgspec.structs.replace(answer, opening=joint.commit(), ended=ended)
 
     def _take_over(self, endpoint: Endpoint, failure: RouterError) -> None:
@@ -215,7 +213,9 @@ class Rescue:
         record = self._record
         if record.endpoint is not None:
             now = asyncio.get_running_loop().time()
-            self._services.breakers.failed(record.endpoint.key, now)
+            self._rules.report.rescued(record.endpoint)
+            if self._services.breakers.failed(record.endpoint.key, now):
+                self._rules.report.changed(record.endpoint, State.OPEN)
             _log.warning(
                 "request %s: the stream of %s broke off (%s), %s goes on with it",
                 *(record.request_id, record.endpoint.key, failure.logged, endpoint.key),

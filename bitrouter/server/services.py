@@ -1,25 +1,59 @@
 """What handlers work with. Made by app.py, read by everybody, changed by nobody else."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
+from aiohttp import web
 
-from bitrouter.access.keys import KeyRing
-from bitrouter.config.schema import Config, Provider
+from bitrouter.access.keys import Key, KeyRing
+from bitrouter.config.schema import X402, Provider
 from bitrouter.exchange.exchange import Means
+from bitrouter.exchange.inquiry import Inquiry
 from bitrouter.exchange.plan import Target
+from bitrouter.metrics.families import Family
 from bitrouter.metrics.store import MetricsStore
 from bitrouter.routing.breaker import Breakers, State
-from bitrouter.routing.state import DynamicRoute, RouteState
+from bitrouter.routing.dynamic import History, Routes
+from bitrouter.routing.state import RouteState
 from bitrouter.routing.strategy import Balancer
 from bitrouter.routing.table import RouteTable, provider_name
 from bitrouter.server.buffers import Buffers
+from bitrouter.server.record import Recent
+from bitrouter.server.relay import Answer, discard
+from bitrouter.server.turns import Turns
+from bitrouter.server.watermark import Watermark
+from bitrouter.state.audit import Entry
 from bitrouter.upstream.budget import RetryBudget
+from bitrouter.upstream.probes import Probes
 from bitrouter.upstream.session import Upstream
 from bitrouter.upstream.slots import Slots
+
+
+class Seller(Protocol):
+    """Who sells calls to those without a key: see till.Till."""
+
+    async def sell(
+        self,
+        request: web.BaseRequest,
+        inquiry: Inquiry,
+        produce: Callable[[], Awaitable[Answer]],
+    ) -> Answer:
+        """The answer that `produce` gives, paid for."""
+
+    async def find(self, request_id: str) -> msgspec.Struct | None:
+        """What is known of the payment of a request. Raises OSError."""
+
+    def adopt(self, settings: X402) -> None:
+        """New prices and offers, for the requests that come after."""
+
+    async def drain(self, limit_s: float) -> None:
+        """Wait for the settlements that run, at most `limit_s` seconds."""
+
+    async def close(self) -> None:
+        """End everything. What is not settled is taken up by the next start."""
 
 
 @dataclass(slots=True)
@@ -29,10 +63,13 @@ class Services:
     `keys` is replaced when the key file changes. `find_target` says where a provider is reached;
     for an embedded one that starts it. `means` is what translating needs; `breakers` and `budget`
     say who is not asked, or not again. `save_dynamic` makes the dynamic routes durable, raising
-    OSError. `buffers` bounds what bodies take. `load_config` reads the configuration anew, raising
-    ConfigError; `adopt_config` makes one the current one. `draining` turns true when the router is
-    being stopped, and `idle` is set when the last request has ended after that; `running` are the
-    tasks of all requests.
+    OSError, with their `history`; `audit` writes down who changed what, and never fails. Changes of
+    routes and configuration take `turns`. `buffers` bounds what bodies take, and `watermark` all
+    memory; `recent` are the requests that ended last; `more_families` are the metrics of parts that
+    are not always there. `seller` is None where nothing is sold. `draining` turns true when the
+    router is being stopped, `handing_over` too if another process goes on with its socket, and
+    `idle` is set when the last request has ended after that; `running` are the tasks of all
+    requests.
     """
 
     routes: RouteState
@@ -46,13 +83,28 @@ class Services:
     budget: RetryBudget
     slots: Slots
     buffers: Buffers
-    save_dynamic: Callable[[Mapping[str, DynamicRoute]], Awaitable[None]]
-    load_config: Callable[[], Config]
-    adopt_config: Callable[[Config], None]
+    watermark: Watermark
+    history: History
+    save_dynamic: Callable[[Routes, History], Awaitable[None]]
+    audit: Callable[[Entry], Awaitable[None]]
+    recent: Recent
+    seller: Seller | None = None
+    more_families: list[Callable[[], Iterable[Family]]] = field(default_factory=list)
+    turns: Turns = field(default_factory=Turns)
+    probes: Probes = field(default_factory=lambda: Probes(discard))
     draining: bool = False
+    handing_over: bool = False
     ending: bool = False
     running: set[asyncio.Task[Any] | None] = field(default_factory=set)
     idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def caller(self, credential: str | None) -> Key | None:
+        """Whose key a credential is. None for a stranger, who may pay, or may call where no keys
+        exist. Raises Unauthorized where that is all there is.
+        """
+        if self.seller is not None:
+            return self.keys.find(credential)
+        return self.keys.check(credential)
 
     def is_ending(self) -> bool:
         """Whether what is cancelled now is cancelled because the router is being stopped."""
@@ -68,6 +120,10 @@ class Services:
     def state_of(self, key: str) -> State:
         """The state of the circuit breaker of the endpoint with this key."""
         return self.breakers.state(key, asyncio.get_running_loop().time())
+
+    def wait_s(self, key: str) -> float:
+        """Seconds until the endpoint with this key may be asked again."""
+        return self.breakers.wait_s(key, asyncio.get_running_loop().time())
 
     def forget_unrouted(self, before: RouteTable) -> None:
         """Let go what is kept for routes and endpoints that are no longer there. `before` is the

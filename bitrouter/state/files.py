@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, backup: Path | None = None) -> None:
     """Replace the file: after a crash it is the old one or the new one, on disk in either case.
 
-    The directory is made if need be, readable by its owner alone. Raises OSError.
+    The directory is made if need be, readable by its owner alone. What the file held until now
+    becomes `backup`. Raises OSError.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
@@ -20,6 +21,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if backup is not None:
+            keep_as(path, backup)
         os.replace(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
@@ -29,6 +32,18 @@ def write_atomically(path: Path, content: bytes) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def keep_as(path: Path, other: Path) -> None:
+    """Let what a file holds be found under another name too, whatever becomes of the file.
+
+    Does nothing if there is no such file, or where a file can have one name alone.
+    """
+    draft = other.with_name(f".{other.name}.{os.getpid()}.new")
+    with contextlib.suppress(OSError):
+        draft.unlink(missing_ok=True)
+        os.link(path, draft)
+        os.replace(draft, other)
 
 
 def read_if_there(path: Path) -> bytes | None:

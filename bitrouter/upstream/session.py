@@ -1,120 +1,62 @@
 """The pooled HTTP client towards providers.
 
-Here is the only border at which aiohttp's client errors become ours. Their text is never shown: it
-holds request headers, the provider's key included.
+Here is the only border at which aiohttp's client errors become ours, but for those of an answer
+that has begun (response.py). Their text is never shown: it holds request headers, the provider's
+key included.
 """
 
 import asyncio
 import functools
 import io
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable
 from typing import Final
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from bitrouter.config.schema import Limits, Timeouts
 from bitrouter.errors import BadResponse, ConnectFailed, ConnectionReset, UpstreamTimeout
 from bitrouter.protocols.base import UpstreamCall
 from bitrouter.upstream.deadline import NO_DEADLINE, Deadline
+from bitrouter.upstream.lane import (
+    LARGEST_BODY,
+    READ_BUFFER,
+    SKIPPED,
+    Lane,
+    Limit,
+    died_unheard,
+)
 from bitrouter.upstream.pool import Pool, Use, connection_use
 from bitrouter.upstream.resolver import GuardedResolver
+from bitrouter.upstream.response import Take, UpstreamResponse
 from bitrouter.upstream.timer import ReadTimer
 
 _IDLE_POOL_S: Final = 15.0  # below the time after which providers close idle connections
 _MAX_CACHED_URL: Final = 512  # characters; a client's query may be as long as a request's head
-_READ_BUFFER: Final = 64 * 1024
-_LARGE_BODY: Final = 1 << 20
-
-
-class UpstreamResponse:
-    """An answer whose head has come. Ends with exactly one of `release` and `close`."""
-
-    def __init__(self, response: aiohttp.ClientResponse, timer: ReadTimer) -> None:
-        self._response = response
-        self._timer = timer
-        self._when_over: Callable[[], None] | None = None
-        self.status = response.status
-        self.headers: Mapping[str, str] = response.headers
-
-    @property
-    def content_type(self) -> str:
-        """The media type in lower case without parameters, empty if there is none."""
-        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-    def streaming(self, idle_s: float) -> None:
-        """The first event has come: from here each wait has the idle limit."""
-        self._timer.limit_each_wait("idle", idle_s)
-
-    async def read_chunk(self, *, again: bool = False) -> bytes:
-        """The bytes that are there, waiting for some; empty at the end.
-
-        `again` says that the last ones were worth nothing: their wait goes on. Raises
-        UpstreamTimeout, and BadResponse when the connection breaks or the framing does.
-        """
-        self._timer.wait_begins(again=again)
-        try:
-            return await self._response.content.readany()
-        except (aiohttp.ClientError, OSError) as error:
-            raise BadResponse("the upstream broke off its answer") from error
-        finally:
-            self._timer.wait_ends()
-
-    async def read_body(self, max_bytes: int) -> bytes:
-        """All of the body. Raises BadResponse beyond `max_bytes`, and what read_chunk raises."""
-        first = await self.read_chunk()
-        if not first:
-            return b""
-        chunks = [first]
-        size = len(first)
-        while chunk := await self.read_chunk():
-            size += len(chunk)
-            if size > max_bytes:
-                raise BadResponse(
-                    f"the upstream's answer is larger than {max_bytes} bytes"
-                    " (limits.max_response_bytes)"
-                )
-            chunks.append(chunk)
-        return first if len(chunks) == 1 else b"".join(chunks)
-
-    def when_over(self, call: Callable[[], None]) -> None:
-        """Have `call` called when the answer is over, however it ends."""
-        self._when_over = call
-
-    def release(self) -> None:
-        """The answer was read to its end: the connection may serve again."""
-        self._end()
-        self._response.release()
-
-    def close(self) -> None:
-        """Drop the connection, whatever is still to come on it."""
-        self._end()
-        self._response.close()
-
-    def _end(self) -> None:
-        self._timer.stop()
-        if self._when_over is not None:
-            call, self._when_over = self._when_over, None
-            call()
 
 
 class Upstream:
-    """The client session, made when the event loop runs and closed with `close`."""
+    """The client session, made when the event loop runs and closed with `close`.
 
-    def __init__(self, limits: Limits) -> None:
+    Nearly all calls take the lane; `by_lane` is False where none shall.
+    """
+
+    def __init__(self, limits: Limits, *, by_lane: bool = True) -> None:
         self.resolver = GuardedResolver()
+        pool = Pool(self.resolver, _IDLE_POOL_S)
         self._session = aiohttp.ClientSession(
-            # No limit: the connector's would make a request wait in silence (reliability.md, 2).
-            connector=Pool(limit=0, keepalive_timeout=_IDLE_POOL_S, resolver=self.resolver),
+            connector=pool,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            skip_auto_headers=SKIPPED,
             trust_env=False,
             requote_redirect_url=False,
-            read_bufsize=_READ_BUFFER,
+            read_bufsize=READ_BUFFER,
             max_line_size=limits.max_header_bytes,
             max_field_size=limits.max_header_bytes,
         )
+        self._lane = Lane(self._session, pool, limits) if by_lane else None
 
     async def open(
         self,
@@ -131,52 +73,62 @@ class Upstream:
         for what is not HTTP, and ConnectionReset when the connection breaks before the head.
         """
         loop = asyncio.get_running_loop()
-        timer_name, span_s = "first_byte", float(timeouts.first_byte)
-        by = loop.time() + span_s
-        if deadline.at < by:
-            timer_name, span_s, by = "total", deadline.span_s, deadline.at
+        limit = Limit("first_byte", timeouts.first_byte, loop.time() + timeouts.first_byte)
+        if deadline.at < limit.by:
+            limit = Limit("total", deadline.span_s, deadline.at)
         try:
-            async with asyncio.timeout_at(by):
-                response = await self._send(call, timeouts)
+            answer = await self._send(call, timeouts, limit)
         except (aiohttp.ConnectionTimeoutError, aiohttp.ServerTimeoutError) as error:
             raise UpstreamTimeout("connect", timeouts.connect) from error
         except TimeoutError as error:
-            raise UpstreamTimeout(timer_name, span_s, retryable=timer_name != "total") from error
+            retryable = limit.name != "total"
+            raise UpstreamTimeout(limit.name, limit.span_s, retryable=retryable) from error
         except aiohttp.ClientConnectorError as error:
             raise ConnectFailed("no connection to the provider could be made") from error
-        except aiohttp.ClientResponseError as error:
+        except (aiohttp.ClientResponseError, HttpProcessingError) as error:
             raise BadResponse("the upstream's answer is not valid HTTP") from error
         except (aiohttp.ClientError, OSError) as error:
             raise ConnectionReset("the upstream closed the connection before answering") from error
-        expire = functools.partial(_break_off, response)
+        timer = answer.timer
         if stream:
-            timer = ReadTimer(loop, expire, whole="stream_total", whole_s=timeouts.stream_total)
-            timer.limit_all_waits(timer_name, span_s, by)
+            timer.limit_whole("stream_total", timeouts.stream_total)
+            timer.limit_all_waits(limit.name, limit.span_s, limit.by)
         else:
-            timer = ReadTimer(
-                loop, expire, whole="total", whole_s=timeouts.total, until=deadline.at
-            )
+            timer.limit_whole("total", timeouts.total, deadline.at)
             timer.limit_each_wait("idle", timeouts.idle)
-        return UpstreamResponse(response, timer)
+        return answer
 
-    async def _send(self, call: UpstreamCall, timeouts: Timeouts) -> aiohttp.ClientResponse:
+    async def _send(
+        self, call: UpstreamCall, timeouts: Timeouts, limit: Limit
+    ) -> UpstreamResponse:
         """Send it, and once more where that is sure to be no repetition.
 
         A provider may close a pooled connection at the moment at which it is used again: then the
         call was not heard, and is sent over a new one (reliability.md, section 3).
         """
+        if self._lane is not None and self._lane.takes(call):
+            return await self._lane.send(call, _connect_within(timeouts.connect), limit)
+        async with asyncio.timeout_at(limit.by):
+            response = await self._post_heard(call, timeouts)
+        carrier = _Held(response)
+        return UpstreamResponse(
+            response.status, response.headers, response.content, carrier, carrier.timer
+        )
+
+    async def _post_heard(self, call: UpstreamCall, timeouts: Timeouts) -> aiohttp.ClientResponse:
         connection_use.set(Use.ANY)
         try:
             return await self._post(call, timeouts)
         except aiohttp.ClientConnectionError as error:
-            if connection_use.get() is not Use.AGAIN or not _died_unheard(error):
+            if connection_use.get() is not Use.AGAIN or not died_unheard(error):
                 raise
         connection_use.set(Use.ONLY_NEW)
         return await self._post(call, timeouts)
 
     def _post(self, call: UpstreamCall, timeouts: Timeouts) -> Awaitable[aiohttp.ClientResponse]:
+        url = call.url
         return self._session.post(
-            _url(call.url) if len(call.url) <= _MAX_CACHED_URL else _parse_url(call.url),
+            _url(url) if len(url) <= _MAX_CACHED_URL else _parse_url(url),
             data=_payload(call.body),
             headers=call.headers,
             allow_redirects=False,
@@ -189,21 +141,35 @@ class Upstream:
         await self.resolver.close()
 
 
-def _died_unheard(error: aiohttp.ClientConnectionError) -> bool:
-    """Whether a connection ended before a byte of the answer had come."""
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return isinstance(error.message, str)  # else it is the head as far as it came
-    return isinstance(error, aiohttp.ClientOSError)
+class _Held:
+    """An answer that came the ordinary way. See Carrier."""
 
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.timer = ReadTimer(asyncio.get_running_loop(), self._break_off)
 
-def _break_off(response: aiohttp.ClientResponse, error: UpstreamTimeout) -> None:
-    """Let the read that is waiting, or the next one, raise `error`."""
-    response.content.set_exception(error)
+    def _break_off(self, error: UpstreamTimeout) -> None:
+        """Let the read that is waiting, or the next one, raise `error`."""
+        self._response.content.set_exception(error)
+
+    def release(self) -> None:
+        """The answer was read to its end."""
+        self.timer.stop()
+        self._response.release()
+
+    def close(self) -> None:
+        """Nobody wants the rest."""
+        self.timer.stop()
+        self._response.close()
+
+    async def pump(self, take: Take) -> bool:
+        """There is no short cut here."""
+        return True
 
 
 def _payload(body: bytes) -> bytes | io.BytesIO:
     """aiohttp would write bytes in one piece, and warns of it when they are many."""
-    return io.BytesIO(body) if len(body) > _LARGE_BODY else body
+    return io.BytesIO(body) if len(body) > LARGEST_BODY else body
 
 
 @functools.lru_cache(maxsize=4096)

@@ -170,13 +170,14 @@ async def test_a_providers_error_is_the_exception_that_it_would_be_without_a_rou
 
 async def ask(client: AsyncOpenAI, dialect: Dialect, model: str, *, stream: bool) -> None:
     """One request in either protocol, read to its end."""
+    # Overloads by the literal value of `stream`, of which there is none here.
     options = {"stream": True} if stream else {}
     if dialect is CHAT:
-        answer = await client.chat.completions.create(  # type: ignore[call-overload]  # options
+        answer = await client.chat.completions.create(  # type: ignore[call-overload]  # not literal
             model=model, messages=MESSAGES, **options
         )
     else:
-        answer = await client.responses.create(  # type: ignore[call-overload]  # options
+        answer = await client.responses.create(  # type: ignore[call-overload]  # not literal
             model=model, input="Hi", **options
         )
     if stream:

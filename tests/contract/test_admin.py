@@ -76,6 +76,11 @@ EVERY_OPERATION = [
         ("POST", "/admin/routes"),
         ("DELETE", "/admin/routes/m"),
         ("GET", "/admin/explain?model=m"),
+        ("GET", "/admin/history"),
+        ("GET", "/admin/models"),
+        ("GET", "/admin/status"),
+        ("GET", "/admin/requests"),
+        ("POST", "/admin/rollback"),
         ("POST", "/admin/reload"),
     )
 ]
@@ -287,7 +292,10 @@ async def test_a_new_route_serves_the_next_request(
     router: RunningRouter, upstream: ScriptedUpstream
 ) -> None:
     answer = await ask(router, "POST", "/admin/routes", ROUTE)
-    assert (answer.status, answer.content) == (200, {"status": "ok", "model": ROUTE["model"]})
+    assert (answer.status, answer.content) == (
+        200,
+        {"status": "ok", "model": ROUTE["model"], "version": 1},
+    )
     async with router.http.post(CHAT.path(), json=CHAT.body("team/re:search")) as response:
         assert response.status == 200
     assert json.loads(upstream.last.body)["model"] == "up-9"
@@ -313,7 +321,12 @@ async def test_a_route_is_removed_by_its_name_in_either_spelling(
     await ask(router, "POST", "/admin/routes", ROUTE)
     answer = await ask(router, "DELETE", path)
     assert answer.status == 200
-    assert answer.content == {"status": "ok", "model": ROUTE["model"], "removed": True}
+    assert answer.content == {
+        "status": "ok",
+        "model": ROUTE["model"],
+        "version": 2,
+        "removed": True,
+    }
     assert await names(router) == [("config", "m")]
     assert (await ask(router, "DELETE", path)).status == 404
 
@@ -429,7 +442,7 @@ async def test_a_body_that_is_none_is_refused(
 
 
 async def test_a_change_that_cannot_be_saved_is_not_made(router: RunningRouter) -> None:
-    async def no_space(routes: object) -> None:
+    async def no_space(routes: object, history: object) -> None:
         raise OSError(28, "No space left on device", "/somewhere/routes.json")
 
     before = await ask(router, "GET", "/admin/routes")
@@ -447,10 +460,10 @@ async def test_a_change_is_finished_though_its_client_has_left(router: RunningRo
     save = services.save_dynamic
     saving, may_go_on = asyncio.Event(), asyncio.Event()
 
-    async def slow(routes: Any) -> None:
+    async def slow(routes: Any, history: Any) -> None:
         saving.set()
         await may_go_on.wait()
-        await save(routes)
+        await save(routes, history)
 
     services.save_dynamic = slow
     task = asyncio.create_task(ask(router, "POST", "/admin/routes", ROUTE))
@@ -493,7 +506,14 @@ async def test_a_change_is_one_line_in_the_log_that_says_who_and_what(
     ]
     fields = records[0].__dict__["fields"]
     assert fields.pop("request_id").startswith("req_")
-    assert fields == {"by": "127.0.0.1", "route": "team/re:search", "endpoints": "p1:up-9"}
+    assert fields.pop("agent").startswith("Python/")
+    assert fields == {
+        "by": "127.0.0.1",
+        "version": 1,
+        "route": "team/re:search",
+        "endpoints": "p1:up-9",
+        "strategy": "priority",
+    }
 
 
 # -- versions and dry runs ------------------------------------------------------------------
@@ -565,9 +585,20 @@ async def test_simultaneous_changes_are_all_made(router: RunningRouter) -> None:
 async def test_a_dry_run_checks_and_changes_nothing(router: RunningRouter) -> None:
     before = await ask(router, "POST", "/admin/routes", {**ROUTE, "model": "r"})
     answer = await ask(router, "POST", "/admin/routes?dry_run=1", ROUTE)
-    assert answer.content == {"status": "ok", "model": ROUTE["model"], "dry_run": True}
+    assert answer.content == {
+        "status": "ok",
+        "model": ROUTE["model"],
+        "version": 1,
+        "dry_run": True,
+    }
     answer = await ask(router, "DELETE", "/admin/routes/r?dry_run=true")
-    assert answer.content == {"status": "ok", "model": "r", "removed": True, "dry_run": True}
+    assert answer.content == {
+        "status": "ok",
+        "model": "r",
+        "version": 1,
+        "removed": True,
+        "dry_run": True,
+    }
     assert (await ask(router, "DELETE", f"{PATH_OF_ROUTE}?dry_run=1")).status == 404
     bad = {"model": "x", "endpoints": []}
     assert (await ask(router, "POST", "/admin/routes?dry_run=1", bad)).status == 400
@@ -606,7 +637,12 @@ async def test_a_reload_says_what_changed_by_name(
         "changes": {
             "providers": {"added": ["p2"], "removed": [], "changed": ["p1"]},
             "models": {"added": ["n"], "removed": ["m"], "changed": []},
-            "settings": ["server", "limits"],
+            "keys_rotated": ["p1"],
+            "settings": [
+                "server.admin_token",
+                "limits.max_header_bytes",
+                "limits.max_concurrent_requests",
+            ],
         },
         "restart_needed": ["limits.max_header_bytes"],
     }

@@ -102,15 +102,25 @@ def test_a_file_that_is_named_and_not_there_ends_the_start_with_78(tmp_path: Pat
     assert "nowhere.yaml" in ended.stderr
 
 
-@pytest.mark.parametrize("state", ["routes.json", "keys.json"])
-def test_a_broken_state_file_ends_the_start_with_78(tmp_path: Path, state: str) -> None:
+def test_a_broken_key_file_ends_the_start_with_78(tmp_path: Path) -> None:
     directory = tmp_path / ".bitrouter" / "state"
     directory.mkdir(parents=True)
-    (directory / state).write_text("{")
+    (directory / "keys.json").write_text("{")
     ended = run("serve", *ANY_PORT, cwd=tmp_path)
     assert ended.returncode == 78
-    assert state in ended.stderr
+    assert "keys.json" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_damaged_file_of_dynamic_routes_is_told_and_does_not_end_the_start(
+    start_process: StartProcess, tmp_path: Path
+) -> None:
+    directory = tmp_path / ".bitrouter" / "state"
+    directory.mkdir(parents=True)
+    (directory / "routes.json").write_text("{")
+    process = start_process(*ANY_PORT)
+    assert "routes.json is damaged" in process.text
+    assert (directory / "routes.json.broken").read_text() == "{"
 
 
 def test_a_taken_port_ends_the_start_with_1_and_one_line(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """Fixtures for tests of a router among providers and clients that misbehave."""
 
 import socket
+from collections.abc import AsyncIterator
 
 import pytest
 
 from bitrouter import log
 from tests.support.dialects import DIALECTS, Dialect
 from tests.support.requestlog import RequestLog
+from tests.support.upstream import ScriptedUpstream
 
 
 @pytest.fixture(params=DIALECTS, ids=lambda dialect: dialect.name)
@@ -37,3 +39,12 @@ def nowhere() -> str:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.fixture
+async def third_upstream() -> AsyncIterator[ScriptedUpstream]:
+    """One more provider."""
+    found = ScriptedUpstream()
+    await found.start()
+    yield found
+    await found.stop()

@@ -134,6 +134,51 @@ async def test_during_an_outage_a_dead_endpoint_sees_one_request_a_pause(
         assert len(upstream.received) == 2 + probes
 
 
+async def test_a_silent_endpoint_that_is_probed_keeps_no_client_waiting(
+    start_router: StartRouter,
+    upstream: ScriptedUpstream,
+    second_upstream: ScriptedUpstream,
+    dialect: Dialect,
+    stream: bool,
+) -> None:
+    given = settings(dialect, upstream.url, second_upstream.url, circuit_breaker=SHORT)
+    given["timeouts"] = {"first_byte": "1h"}
+    router = await start_router(given)
+    second_upstream.script = complete(dialect, stream=False)
+    upstream.script = error(504)
+    for _ in range(2):
+        await ask(router, dialect)
+    await half_open(router)
+    upstream.script = silent = Reply(wait=NEVER)
+    second_upstream.script = complete(dialect, stream=stream)
+    got = await ask(router, dialect, stream=stream)
+    assert (got.status, got.provider, got.attempts) == (200, "p2", 2)
+    for _ in range(5):
+        assert (await ask(router, dialect, stream=stream)).attempts == 1
+    assert (len(upstream.received), upstream.script) == (3, silent)
+    assert len(router.router.services.probes) == 1
+
+
+async def test_a_probe_that_outlasts_its_request_finds_the_endpoint_back(
+    start_router: StartRouter, upstream: ScriptedUpstream, second_upstream: ScriptedUpstream
+) -> None:
+    given = settings(CHAT, upstream.url, second_upstream.url, circuit_breaker=SHORT)
+    router = await start_router(given)
+    second_upstream.script = WHOLE
+    await fail(router, upstream)
+    await half_open(router)
+    second_upstream.script = complete(CHAT, stream=True)
+    upstream.gone.clear()
+    go_on = asyncio.Event()
+    upstream.script = sse(*CHAT.events, wait=go_on, pause=NEVER)
+    assert (await ask(router, CHAT, stream=True)).provider == "p2"
+    assert state(router) == "half_open"
+    go_on.set()
+    async with asyncio.timeout(LIMIT_S):
+        await upstream.gone.wait()  # the rest of its answer is wanted by nobody
+    assert state(router) == "closed"
+
+
 @pytest.mark.parametrize("end", ["the client leaves", "429", "400", "an error of another protocol"])
 async def test_a_probe_that_says_nothing_makes_room_for_the_next_request(
     start_router: StartRouter, upstream: ScriptedUpstream, request_log: RequestLog, end: str

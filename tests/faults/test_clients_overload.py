@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from bitrouter.server import connection as connections
+from bitrouter.server.room import RESERVED
 from tests.conftest import StartRouter
 from tests.support.dialects import ANTHROPIC, CHAT, Dialect, settings
 from tests.support.process import RouterProcess
@@ -122,6 +123,89 @@ async def test_of_a_burst_as_many_are_served_as_there_are_places(
 
 
 PAGES = ("/health", "/ready", "/metrics", "/v1/metrics", "/v1/models", "/admin/routes", "/")
+
+
+async def test_with_little_memory_left_what_runs_goes_on_and_what_is_new_is_shed(
+    start_router: StartRouter, upstream: ScriptedUpstream, dialect: Dialect, stream: bool
+) -> None:
+    router = await start_router(settings(dialect, upstream.url))
+    mark = router.router.services.watermark
+    held = Held(upstream, sse(*dialect.events) if stream else Reply((dialect.answer,)))
+    async with connect(router.url) as first, connect(router.url) as second:
+        await first.send(request_for(dialect, stream=stream))
+        await held.asked(1)
+        mark.limit = 1
+        await mark.look()
+        await second.send(post(dialect.path(stream=stream), b"{", JSON, "Content-Length: 1000"))
+        assert_shed(dialect, await second.receive(), "limits.max_memory_bytes")
+        assert (await ask_health(router)) == 200
+        held.let_go()
+        assert (await first.receive_head())[0] == 200
+        while router.router.services.metrics.inflight:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.001)
+        # Nothing else runs whose end would free anything.
+        await second.send(b" " * 999 + request_for(dialect, stream=stream))
+        assert (await second.receive_head())[0] == 200
+
+
+async def ask_health(router: RunningRouter) -> int:
+    async with router.http.get("/health") as response:
+        return response.status
+
+
+async def test_the_memory_limit_follows_a_reload_and_is_looked_at_once_a_second(
+    start_router: StartRouter, upstream: ScriptedUpstream
+) -> None:
+    given = settings(CHAT, upstream.url)
+    router = await start_router(given)
+    mark = router.router.services.watermark
+    router.configure(given | {"limits": {"max_memory_bytes": "1KiB"}})
+    async with router.http.post("/admin/reload") as response:
+        assert response.status == 200
+    async with asyncio.timeout(LIMIT_S):
+        while not mark.exceeded:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+    assert mark.limit == 1024
+
+
+@pytest.mark.parametrize("spoken", [CHAT, ANTHROPIC], ids=["passed through", "translated"])
+async def test_whole_answers_take_their_part_of_the_memory_until_they_are_sent(
+    start_router: StartRouter, upstream: ScriptedUpstream, spoken: Dialect
+) -> None:
+    limits = {"max_buffered_bytes": 3072 * KIB}
+    router = await start_router(settings(spoken, upstream.url, limits=limits))
+    buffers = router.router.services.buffers
+    large = spoken.answer.replace(b"Hello there", b"x" * (2048 * KIB))
+    upstream.script = Reply((large[: 1024 * KIB], large[1024 * KIB : -1], large[-1:]))
+    async with connect(router.url) as first:
+        async with router.http.post(CHAT.path(), json=CHAT.body()) as response:
+            assert response.status == 200
+            assert len(await response.read()) > 2048 * KIB
+        go_on = asyncio.Event()
+        upstream.script = Reply((large[:-1], large[-1:]), pause=go_on)
+        await first.send(request_for(CHAT))
+        async with asyncio.timeout(LIMIT_S):
+            while buffers.used < 1536 * KIB:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.001)
+        async with connect(router.url) as second:
+            await second.send(request_for(CHAT))
+            assert_shed(CHAT, await second.receive(), "limits.max_buffered_bytes")
+        go_on.set()
+        assert (await first.receive_head())[0] == 200
+    async with asyncio.timeout(LIMIT_S):
+        while buffers.used:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.001)
+
+
+async def test_an_answer_that_there_will_never_be_room_for_is_a_502(
+    start_router: StartRouter, upstream: ScriptedUpstream
+) -> None:
+    router = await start_router(settings(CHAT, upstream.url, limits={"max_buffered_bytes": KIB}))
+    upstream.script = Reply((CHAT.answer[:-1], b" " * (512 * KIB), CHAT.answer[-1:]), gap_s=0.01)
+    async with router.http.post(CHAT.path(), json=CHAT.body()) as response:
+        assert response.status == 502
+        assert "limits.max_buffered_bytes" in CHAT.error(await response.read(), 502)
+    assert router.router.services.buffers.used == 0
 
 
 async def test_who_watches_or_administers_is_never_shed(
@@ -249,7 +333,7 @@ async def test_a_reload_changes_how_much_is_kept(
 ) -> None:
     limits = {"max_buffered_bytes": 100 * KIB}
     small.configure(settings(CHAT, upstream.url, limits=limits))
-    small.router.reload_and_log()
+    await small.router.reload_and_log()
     async with connect(small.url) as connection:
         await connection.send(request_for(CHAT, padding=200 * KIB))
         assert (await connection.receive()).status == 413
@@ -311,6 +395,7 @@ async def test_if_none_is_idle_the_new_one_is_refused_and_there_is_one_line_of_i
             await connection.send(b"GET")
         for _ in range(20):
             async with connect(router.url) as one_more:
+                await one_more.send(request_for(CHAT))
                 answer = await one_more.receive()
                 assert (answer.status, answer.headers["retry-after"]) == (503, "1")
                 assert await one_more.receive_rest() == b""
@@ -321,6 +406,7 @@ async def test_if_none_is_idle_the_new_one_is_refused_and_there_is_one_line_of_i
         async with connect(router.url) as in_its_place:
             await in_its_place.send(b"GET")
             async with connect(router.url) as one_more:
+                await one_more.send(request_for(CHAT))
                 assert (await one_more.receive()).status == 503
         for connection in opened:
             await connection.send(HEALTH[3:])
@@ -329,6 +415,26 @@ async def test_if_none_is_idle_the_new_one_is_refused_and_there_is_one_line_of_i
     async with several(router, 5):
         pass
     assert len(complaints(caplog)) == 1
+
+
+@pytest.mark.usefixtures("five")
+@pytest.mark.parametrize("path", ["/health", "/ready", "/ready?verbose=1"])
+async def test_who_asks_how_the_router_is_has_room_beyond_the_limit(
+    start_router: StartRouter, upstream: ScriptedUpstream, path: str
+) -> None:
+    router = await start_router(settings(CHAT, upstream.url))
+    question = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    async with several(router, 5) as opened, AsyncExitStack() as reserve:
+        for connection in opened:
+            await connection.send(b"GET")
+        extra = [await reserve.enter_async_context(connect(router.url)) for _ in range(RESERVED)]
+        for watching in extra:
+            await watching.send(question[:3])
+        async with connect(router.url) as one_more:
+            assert (await one_more.receive()).status == 503  # the reserve has an end as well
+        await extra[0].send(question[3:], question)
+        assert (await extra[0].receive()).status == 200
+        assert await extra[0].receive_rest() == b""  # one question each
 
 
 def test_without_descriptors_it_goes_on_and_does_not_spin(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ LIMIT_S = 10
 
 def limited(*urls: str, most: int = 1) -> dict[str, Any]:
     names = [f"p{number}" for number, _ in enumerate(urls, start=1)]
-    endpoints = [{"provider": name, "model_id": "up-1"} for name in names]
-    endpoints[0]["max_concurrency"] = most  # type: ignore[assignment]  # a number among texts
+    endpoints: list[dict[str, Any]] = [{"provider": name, "model_id": "up-1"} for name in names]
+    endpoints[0]["max_concurrency"] = most
     return {
         "providers": {name: provider(CHAT, url) for name, url in zip(names, urls, strict=True)},
         "models": {"m": {"endpoints": endpoints}},
@@ -79,6 +79,27 @@ async def test_the_next_endpoint_is_asked_when_no_slot_becomes_free(
 
         go.set()
         assert await first == (200, CHAT.answer, "p1")
+
+
+async def test_an_endpoint_that_stays_busy_uses_up_no_attempt(
+    start_router: StartRouter,
+    upstream: ScriptedUpstream,
+    second_upstream: ScriptedUpstream,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slots.Slots.take, "__defaults__", (0.05,))
+    given = limited(upstream.url, second_upstream.url) | {"retry": {"max_attempts": 1}}
+    router = await start_router(given)
+    go = asyncio.Event()
+    upstream.script = Reply((CHAT.answer,), wait=go)
+    second_upstream.script = Reply((CHAT.answer,))
+    async with asyncio.timeout(LIMIT_S):
+        first = asyncio.ensure_future(ask(router))
+        await upstream.wait_for_request()
+        async with router.http.post(CHAT.path(), json=CHAT.body()) as response:
+            assert (response.status, response.headers["x-bitrouter-attempts"]) == (200, "1")
+        go.set()
+        await first
 
 
 async def test_without_another_it_is_refused_and_told_when_to_come_back(

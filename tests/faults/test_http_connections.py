@@ -40,8 +40,9 @@ async def test_a_client_that_leaves_before_it_is_told_to_continue_alarms_nobody(
         assert connection.transport is not None
         expects = (JSON, "Expect: 100-continue", "Content-Length: 10")
         connection.data_received(post(CHAT.path(), b"", *expects))
-        # As the event loop does at the end of what the client sends; the request was just taken up.
-        asyncio.get_running_loop().call_soon(connection.transport.close)
+        # As the event loop does at the end of what the client sends; the request is about to be
+        # taken up.
+        connection.transport.close()
         assert await client.receive_rest() == b""
     assert (await request_log.next_line())["outcome"] == "client_gone"
     await no_connections(router)

@@ -8,14 +8,13 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
 from bitrouter.upstream import failover, session
 from tests.conftest import StartRouter
 from tests.support.dialects import CHAT, Dialect, settings
-from tests.support.faults import LIMIT_S, NEVER, ask, complete, error, in_turn
+from tests.support.faults import LIMIT_S, NEVER, ask, attempts_of, complete, error, in_turn
 from tests.support.rawhttp import connect, post
 from tests.support.requestlog import RequestLog
 from tests.support.upstream import Reply, ScriptedUpstream
@@ -65,11 +64,6 @@ def http(body: bytes) -> bytes:
     return head % len(body) + body
 
 
-def attempts(router: Any) -> dict[tuple[str, str], int]:
-    found: dict[tuple[str, str], int] = router.router.services.metrics.attempts
-    return found
-
-
 # -- a pooled connection that was closed ------------------------------------------------------
 
 
@@ -94,7 +88,7 @@ async def test_a_pooled_connection_that_dies_unheard_is_replaced_without_a_word(
             got = await ask(router, dialect)
             assert (got.status, got.body, got.attempts) == (200, dialect.answer, 1)
     assert connections == 3
-    assert attempts(router) == {("p1:up-1", "ok"): 3}
+    assert attempts_of(router) == {("p1:up-1", "ok"): 3}
 
 
 async def test_it_is_replaced_by_a_new_one_and_not_by_another_of_the_pool(
@@ -127,7 +121,7 @@ async def test_a_new_connection_that_dies_is_an_attempt(
     upstream.script = in_turn(None, WHOLE)
     got = await ask(router, CHAT)
     assert (got.status, got.attempts) == (200, 2)
-    assert attempts(router) == {("p1:up-1", "reset"): 1, ("p1:up-1", "ok"): 1}
+    assert attempts_of(router) == {("p1:up-1", "reset"): 1, ("p1:up-1", "ok"): 1}
 
 
 async def test_a_pooled_connection_that_dies_within_the_head_is_an_attempt(
@@ -311,7 +305,7 @@ async def test_a_connection_that_is_not_secured_in_time_goes_to_the_fallback(
         router = await start_router(given)
         got = await ask(router, CHAT)
         assert (got.status, got.provider, got.attempts) == (200, "p2", 2)
-        assert attempts(router)["p1:up-1", "timeout:connect"] == 1
+        assert attempts_of(router)["p1:up-1", "timeout:connect"] == 1
 
 
 async def test_a_connection_that_is_not_secured_in_time_is_a_504_that_names_the_timer(
@@ -382,7 +376,7 @@ async def test_all_attempts_together_have_an_end(
     assert got.status == 504
     assert "timeouts.total: 0.4 s" in CHAT.error(got.body, 504)
     assert (await request_log.next_line())["outcome"] == "timeout:total"
-    assert attempts(router) == {
+    assert attempts_of(router) == {
         ("p1:up-1", "timeout:first_byte"): 1,
         ("p2:up-1", "timeout:total"): 1,
     }

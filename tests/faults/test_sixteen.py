@@ -28,6 +28,7 @@ from tests.support.faults import (
     NEVER,
     Got,
     ask,
+    attempts_of,
     complete,
     complete_body,
     error,
@@ -495,7 +496,7 @@ async def test_fail_over_is_accounted_to_who_answered(
     assert (line["input_tokens"], line["output_tokens"]) == (INPUT_TOKENS, OUTPUT_TOKENS)
     assert line["cost_usd"] == pytest.approx((INPUT_TOKENS + OUTPUT_TOKENS) * 1e-6)
     metrics = router.router.services.metrics
-    assert metrics.attempts == {("p1:up-1", "5xx"): 2, ("p2:up-1", "ok"): 1}
+    assert attempts_of(router) == {("p1:up-1", "5xx"): 2, ("p2:up-1", "ok"): 1}
     route = metrics.routes["m"]
     assert list(route.by_endpoint) == ["p2:up-1"]
     assert route.requests == {(dialect.name, "ok"): 1}

@@ -88,5 +88,5 @@ async def test_a_reload_that_changes_nothing_does_not_begin_the_count_anew(
 ) -> None:
     router = await start_router(balanced({"a": 1, "b": 1}, upstream.url))
     assert await ask(router) == "a"
-    router.router.reload_and_log()
+    await router.router.reload_and_log()
     assert await ask(router) == "b"

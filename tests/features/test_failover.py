@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import StartRouter
 from tests.support.dialects import ANTHROPIC, CHAT, GOOGLE, RESPONSES, Dialect, settings
+from tests.support.faults import attempts_of
 from tests.support.requestlog import RequestLog
 from tests.support.router import RunningRouter
 from tests.support.upstream import Reply, ScriptedUpstream, sse
@@ -361,7 +362,7 @@ async def test_the_end_of_all_retries_is_counted_as_one_failed_request(
     await ask(router, CHAT)
     line = await request_log.next_line()
     assert (line["outcome"], line["attempts"], line["status"]) == ("upstream_error", 3, 503)
-    assert router.router.services.metrics.attempts == {
+    assert attempts_of(router) == {
         ("p1:up-1", "5xx"): 2,
         ("p2:up-1", "5xx"): 1,
     }

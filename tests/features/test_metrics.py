@@ -7,7 +7,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import StartRouter
 from tests.support.dialects import (
@@ -20,9 +19,8 @@ from tests.support.dialects import (
 )
 from tests.support.requestlog import RequestLog
 from tests.support.router import RunningRouter
+from tests.support.scrape import sample, scrape, total
 from tests.support.upstream import Reply, ScriptedUpstream, sse
-
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 async def ask(
@@ -41,28 +39,6 @@ async def snapshot(router: RunningRouter) -> dict[str, Any]:
         assert response.status == 200
         found: dict[str, Any] = await response.json()
         return found
-
-
-async def scrape(router: RunningRouter) -> Samples:
-    """Every sample of GET /metrics as Prometheus reads it."""
-    async with router.http.get("/metrics", headers={"Accept": "text/plain"}) as response:
-        assert response.content_type == "text/plain"
-        text = await response.text()
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
-def sample(samples: Samples, name: str, **labels: str) -> float:
-    """The value of one series, 0 when it is not there."""
-    return samples.get((name, frozenset(labels.items())), 0.0)
-
-
-def total(samples: Samples, name: str) -> float:
-    """The sum of all series of this name."""
-    return sum(value for (series, _), value in samples.items() if series == name)
 
 
 def answers(dialect: Dialect, *, stream: bool) -> Reply:
@@ -346,9 +322,9 @@ async def test_every_request_ends_in_exactly_one_outcome(
 
 
 async def test_reloads_are_counted(router: RunningRouter, upstream: ScriptedUpstream) -> None:
-    router.router.reload_and_log()
+    await router.router.reload_and_log()
     router.file.write_text("nonsense: 1\n")
-    router.router.reload_and_log()
+    await router.router.reload_and_log()
     samples = await scrape(router)
     assert sample(samples, "bitrouter_config_reloads_total", result="ok") == 1
     assert sample(samples, "bitrouter_config_reloads_total", result="error") == 1

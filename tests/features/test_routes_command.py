@@ -153,9 +153,10 @@ async def test_a_dry_run_changes_nothing(router: RunningRouter, routes: Routes) 
 
 
 async def test_json_is_what_the_router_answered(router: RunningRouter, routes: Routes) -> None:
-    assert (await routes("add", "m", "chat:a", "--json")).json == {"status": "ok", "model": "m"}
+    added = (await routes("add", "m", "chat:a", "--json")).json
+    assert added == {"status": "ok", "model": "m", "version": 1}
     removed = (await routes("rm", "m", "--json")).json
-    assert removed == {"status": "ok", "model": "m", "removed": True}
+    assert removed == {"status": "ok", "model": "m", "version": 2, "removed": True}
 
 
 async def test_without_a_route_the_list_says_what_there_is_instead(

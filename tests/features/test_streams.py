@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import StartRouter
 from tests.support.dialects import ANTHROPIC, CHAT, GOOGLE, RESPONSES, Dialect, event, settings
+from tests.support.faults import attempts_of
 from tests.support.rawhttp import connect, post
 from tests.support.requestlog import RequestLog
 from tests.support.router import RunningRouter
@@ -168,7 +169,7 @@ async def test_a_client_that_leaves_is_not_the_upstreams_failure(
     response.close()
     await assert_gone(upstream, request_log, router)
     metrics = router.router.services.metrics
-    assert metrics.attempts == {("p1:up-1", "ok"): 1}
+    assert attempts_of(router) == {("p1:up-1", "ok"): 1}
     tally = metrics.routes["m"].by_endpoint["p1:up-1"]
     assert (tally.total_requests, tally.total_errors) == (1, 0)
 

@@ -1,6 +1,7 @@
 """A client of one protocol is served by a provider of another."""
 
 import asyncio
+import dataclasses
 import json
 from itertools import permutations
 from typing import Any
@@ -450,6 +451,21 @@ async def test_events_of_one_chunk_are_one_write(
         chunk, _ = await response.content.readchunk()
 
     assert [one["type"] for one in events_of(chunk)][-1] == "message_stop"
+
+
+@each_pair
+async def test_a_large_answer_is_translated_whole(
+    start_router: StartRouter, upstream: ScriptedUpstream, dialect: Dialect, spoken: Dialect
+) -> None:
+    router = await start_router(settings(spoken, upstream.url))
+    text = "ä word and 'another'. " * 20_000
+    written = spoken.answer.replace(b'"Hello there"', json.dumps(text).encode())
+    upstream.script = Reply((written,))
+
+    async with router.http.post(dialect.path(), json=dialect.body()) as response:
+        told = read_whole(dialect, await response.read())
+
+    assert told == dataclasses.replace(HELLO, text=text)
 
 
 @each_pair

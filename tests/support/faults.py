@@ -49,6 +49,16 @@ def in_turn(*replies: Reply | None) -> Callable[[Received], Reply | None]:
     return lambda received: left.pop(0) if len(left) > 1 else left[0]
 
 
+def attempts_of(router: RunningRouter) -> dict[tuple[str, str], int]:
+    """The attempts that were counted, by endpoint and by how they ended."""
+    endpoints = router.router.services.metrics.endpoints
+    return {
+        (label, result): count
+        for label, endpoint in endpoints.items()
+        for result, count in endpoint.attempts.items()
+    }
+
+
 @dataclass(frozen=True)
 class Got:
     """A whole answer as a client got it."""

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
@@ -48,7 +48,8 @@ class RouterProcess:
     """A running `bitrouter serve`. `url` is the address that its banner tells.
 
     `lines` is what it wrote to standard error so far. `descriptors` is how many files it may have
-    open, if not as many as the tests. To be stopped with `stop`.
+    open, if not as many as the tests. `before` are words before the command, such as a program that
+    becomes it; `program` is what Python runs. To be stopped with `stop`.
     """
 
     def __init__(
@@ -57,15 +58,19 @@ class RouterProcess:
         cwd: Path,
         env: Mapping[str, str] | None = None,
         descriptors: int | None = None,
+        before: Sequence[str] = (),
+        program: Sequence[str] = ("-m", "bitrouter"),
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bitrouter", "serve", *words],
+            [*before, sys.executable, *program, "serve", *words],
             cwd=cwd,
             env=env or environment(cwd),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            pass_fds=pass_fds,
             preexec_fn=functools.partial(_allow, descriptors) if descriptors else None,
         )
         self.lines: list[str] = []

@@ -53,6 +53,7 @@ class ScriptedUpstream:
         self.script: Script | Reply | None = script or Reply()
         self._arrived = asyncio.Event()
         self.received: list[Received] = []
+        self.connections = 0  # so far
         self.gone = asyncio.Event()  # a client has closed its connection
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -87,6 +88,7 @@ class ScriptedUpstream:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self.connections += 1
         task.add_done_callback(self._tasks.discard)
         try:
             while (received := await _read_request(reader)) is not None:
@@ -105,7 +107,9 @@ class ScriptedUpstream:
         self, reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         if reply.wait is not None:
-            await reply.wait.wait()
+            await _either(reply.wait.wait(), reader.read(1))
+            if reader.at_eof():
+                return False
         writer.write(_head(reply))
         for number, chunk in enumerate(reply.chunks):
             if number and reply.pause is not None:

@@ -31,9 +31,11 @@ LAYERS = {
     "bitrouter.metrics": 2,
     "bitrouter.state": 2,
     "bitrouter.log": 2,
+    "bitrouter.systemd": 2,
     "bitrouter.exchange": 3,
     "bitrouter.upstream": 3,
     "bitrouter.local": 3,
+    "bitrouter.payments": 3,
     "bitrouter.server": 4,
     "bitrouter.app": 5,
     "bitrouter.cli": 5,
@@ -47,9 +49,30 @@ SHARED = {
 WITH_LOOP = (
     *("bitrouter.server", "bitrouter.upstream", "bitrouter.local"),
     *("bitrouter.app", "bitrouter.cli"),
+    # Who talks or waits; the checks, the prices and the ledger do neither.
+    *(
+        f"bitrouter.payments.{name}"
+        for name in (
+            *(
+                "facilitator",
+                "supported",
+                "journal",
+                "settle",
+                "rpc",
+                "gate",
+                "purchase",
+                "repeats",
+            ),
+            *("transport", "credential", "cdp"),
+        )
+    ),
 )
 # They import what is slow to import when it is asked for, so that the start need not wait.
-LATE_IMPORTS = {"bitrouter.cli.main", "bitrouter.server.observability"}
+# A credential may need an extra.
+LATE_IMPORTS = {
+    *("bitrouter.cli.main", "bitrouter.server.observability", "bitrouter.payments.credential"),
+    "bitrouter.server.selling",
+}
 # A library, and the only places that may import it.
 RESERVED = {
     "asyncio": WITH_LOOP,
@@ -57,8 +80,14 @@ RESERVED = {
     "uvloop": WITH_LOOP,
     "yarl": WITH_LOOP,
     "multidict": WITH_LOOP,
-    "prometheus_client": ("bitrouter.metrics.exposition",),
+    "prometheus_client": (),
     "prometheus_async": ("bitrouter.server.observability",),
+    "coincurve": ("bitrouter.payments.curve",),
+    "sha3": ("bitrouter.payments.eip712", "bitrouter.config.payments"),
+    # For tests. To import them takes most of a second, and raises the limit of recursion for the
+    # whole process, which a router counts on where it decodes JSON.
+    "eth_account": (),
+    "eth_utils": (),
     "json": (),
 }
 NAMES = {

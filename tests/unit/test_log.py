@@ -1,8 +1,10 @@
 """Log lines: one each, with no secret, no traceback and nothing that forges another."""
 
+import contextlib
 import io
 import json
 import logging
+import os
 
 import pytest
 
@@ -19,6 +21,7 @@ class Stderr:
 
     def getvalue(self) -> str:
         """All that was written since the last look."""
+        assert log.flush()
         return self._captured.readouterr().err
 
 
@@ -144,3 +147,74 @@ def test_a_message_cannot_forge_a_line(stderr: Stderr, log_format: str) -> None:
     written = stderr.getvalue()
     assert written.count("\n") == 1
     assert "\u202e" not in written
+
+
+# -- what is not written --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("log_format", FORMATS)
+def test_a_warning_that_repeats_itself_is_written_a_few_times(
+    stderr: Stderr, log_format: str
+) -> None:
+    log.set_up("info", log_format)
+    for _ in range(1000):
+        logging.getLogger("bitrouter").warning("attempt at %s failed: %s", "p:m", "reset")
+    assert 1 < stderr.getvalue().count("attempt at p:m failed: reset") < 10
+
+
+@pytest.mark.parametrize("log_format", FORMATS)
+def test_setting_up_again_changes_the_level(stderr: Stderr, log_format: str) -> None:
+    logger = logging.getLogger("bitrouter")
+    for level, written in (("info", 2), ("warning", 1), ("error", 0), ("debug", 2)):
+        log.set_up(level, log_format)
+        logger.warning("something")
+        log.log_request(line())
+        assert stderr.getvalue().count("\n") == written, level
+
+
+class Explosive:
+    """Must not be looked at."""
+
+    def __str__(self) -> str:
+        raise AssertionError("nobody wanted to know")
+
+
+def test_what_nobody_reads_is_not_formatted(stderr: Stderr) -> None:
+    log.set_up("error", "text")
+    logging.getLogger("bitrouter").warning("%s", Explosive())
+    assert log.listeners == []
+    assert stderr.getvalue() == ""
+
+
+@pytest.mark.parametrize("log_format", FORMATS)
+def test_lines_that_were_lost_are_told_in_the_form_of_the_log(log_format: str) -> None:
+    """A pipe that nobody reads from for a while."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stream, contextlib.redirect_stderr(stream):
+        log.set_up("info", log_format)
+        for _ in range(15_000):
+            log.log_request(line(route="r" * 200))
+        dropped = log.dropped_lines()
+        assert dropped > 1000
+        content = _read_while_it_comes(reading)
+    os.close(reading)
+    (told,) = [one for one in content.splitlines() if "were left out" in one]
+    message = f"{dropped} log lines were left out, because nobody took them"
+    if log_format == "json":
+        fields = json.loads(told)
+        assert (fields["level"], fields["message"]) == ("warning", message)
+    else:
+        assert told.endswith(f" warning {message}")
+    assert content.count("req_1") == 15_000 - dropped
+
+
+def _read_while_it_comes(reading: int) -> str:
+    os.set_blocking(reading, False)
+    content, done = b"", False
+    while True:
+        try:
+            content += os.read(reading, 1 << 20)
+        except BlockingIOError:
+            if done:
+                return content.decode()
+            done = log.flush(0.02)

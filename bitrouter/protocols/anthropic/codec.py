@@ -1,17 +1,21 @@
 """Messages and its token counter: the codec."""
 
+import re
 from typing import Final
 
 import msgspec
 
+from bitrouter.config.schema import Traits
 from bitrouter.envelope import read_flag, read_model, replace_value, split_fields
 from bitrouter.errors import RouterError
 from bitrouter.ir import Usage
 from bitrouter.protocols.anthropic.error import encode_error, read_error
+from bitrouter.protocols.anthropic.metering import metered, read_bound
 from bitrouter.protocols.anthropic.passthrough import AnthropicPassthrough
 from bitrouter.protocols.anthropic.translator import AnthropicTranslator
 from bitrouter.protocols.anthropic.usage import usage_holder
 from bitrouter.protocols.base import (
+    Bound,
     ErrorAnswer,
     Framing,
     HeaderReader,
@@ -42,6 +46,7 @@ class AnthropicCodec:
     keepalive = b'event: ping\ndata: {"type": "ping"}\n\n'
     operations = (GENERATE, COUNT)
     own_prefixes = ("/v1/messages",)
+    last_event = re.compile(rb"^event: ?message_stop\b", re.MULTILINE)
     translator = AnthropicTranslator()
     response_headers = frozenset(
         {"retry-after", "retry-after-ms", "x-should-retry"}
@@ -70,6 +75,14 @@ class AnthropicCodec:
             stream = read_flag(fields, "stream")
         framing = Framing.SSE if stream else Framing.WHOLE
         return Request(operation, model, stream, framing, body, fields, query)
+
+    def read_bound(self, request: Request) -> Bound:
+        """See Codec.read_bound."""
+        return read_bound(request)
+
+    def metered(self, request: Request, traits: Traits, limit: int | None) -> Request:
+        """See Codec.metered."""
+        return metered(request, traits, limit)
 
     def passthrough_body(self, request: Request, model_id: str) -> bytes:
         """See Codec.passthrough_body."""

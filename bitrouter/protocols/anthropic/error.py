@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from bitrouter.errors import RouterError
+from bitrouter.errors import PaymentsUnavailable, RouterError
 from bitrouter.ir import Failure
 from bitrouter.protocols.base import ErrorAnswer, decode_part
 from bitrouter.protocols.failure import error_words, read_failure
@@ -108,8 +108,11 @@ def encode_body(error: RouterError, request_id: str) -> bytes:
 
 
 def encode_error(error: RouterError, request_id: str) -> ErrorAnswer:
-    """An error body. What others call 503 is 529 here, which the SDK knows as overloaded."""
-    status = 529 if error.status == 503 else error.status
+    """An error body. What others call 503 is 529 here, which the SDK knows as overloaded; but who
+    pays by x402 knows 503 alone (x402.md, section 8).
+    """
+    is_overloaded = error.status == 503 and not isinstance(error, PaymentsUnavailable)
+    status = 529 if is_overloaded else error.status
     return ErrorAnswer(status, encode_body(error, request_id))
 
 

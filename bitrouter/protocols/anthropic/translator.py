@@ -11,6 +11,7 @@ from bitrouter.protocols.anthropic.encode_stream import MessagesStreamEncoder
 from bitrouter.protocols.anthropic.error import decode_error
 from bitrouter.protocols.anthropic.foreign import without_foreign
 from bitrouter.protocols.base import Request
+from bitrouter.protocols.continuity import MARKS
 from bitrouter.protocols.translator import Encoded, Recipient, Reply, StreamDecoder, StreamEncoder
 
 
@@ -18,6 +19,7 @@ class AnthropicTranslator:
     """See protocols.translator.Translator."""
 
     origin = ORIGIN
+    mark = MARKS[0]
 
     def decode_request(self, request: Request) -> ir.Request:
         """See Translator.decode_request."""

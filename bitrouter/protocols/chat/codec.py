@@ -1,13 +1,24 @@
 """Chat Completions, and Embeddings beside it: the codec."""
 
+import re
 from typing import Final
 
 import msgspec
 
+from bitrouter.config.schema import Traits
 from bitrouter.envelope import read_flag, read_model, split_fields
 from bitrouter.ir import Usage
 from bitrouter.protocols import openai
-from bitrouter.protocols.base import Framing, Operation, Request, Transform, decode_answer, require
+from bitrouter.protocols.base import (
+    Bound,
+    Framing,
+    Operation,
+    Request,
+    Transform,
+    decode_answer,
+    require,
+)
+from bitrouter.protocols.chat.metering import metered, read_bound
 from bitrouter.protocols.chat.passthrough import ChatPassthrough
 from bitrouter.protocols.chat.translator import ChatTranslator
 from bitrouter.protocols.chat.usage import usage_holder
@@ -23,6 +34,7 @@ class ChatCodec(openai.OpenAICodec):
     api_protocol = "openai"
     operations = (GENERATE, EMBEDDINGS)
     own_prefixes = ("/v1/chat/", "/v1/embeddings")
+    last_event = re.compile(rb"^data: ?\[DONE\]", re.MULTILINE)
     translator = ChatTranslator()
 
     def read(
@@ -40,9 +52,17 @@ class ChatCodec(openai.OpenAICodec):
         framing = Framing.SSE if stream else Framing.WHOLE
         return Request(operation, model, stream, framing, body, fields, query)
 
+    def read_bound(self, request: Request) -> Bound:
+        """See Codec.read_bound."""
+        return read_bound(request)
+
+    def metered(self, request: Request, traits: Traits, limit: int | None) -> Request:
+        """See Codec.metered."""
+        return metered(request, traits, limit)
+
     def passthrough(self, request: Request, max_event_bytes: int, request_id: str) -> Transform:
         """See Codec.passthrough."""
-        return ChatPassthrough(max_event_bytes)
+        return ChatPassthrough(max_event_bytes, hides_usage=request.hides_usage)
 
     def read_usage(self, request: Request, body: bytes) -> Usage | None:
         """See Codec.read_usage."""

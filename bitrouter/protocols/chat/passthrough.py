@@ -28,6 +28,14 @@ class _Chunk(msgspec.Struct):
 _chunk: Final = msgspec.json.Decoder(_Chunk)
 
 
+def _is_about_usage(event: SSEEvent) -> bool:
+    """Whether it is the chunk that `stream_options.include_usage` adds: no choice, only usage."""
+    if b'"usage"' not in event.data:
+        return False
+    chunk = decode_part(_chunk, event.data)
+    return chunk is not None and not chunk.choices and chunk.usage is not None
+
+
 def error_event(error: RouterError) -> bytes:
     """An error inside a stream: a chunk that is nothing but `error` (protocols.md, 2.12)."""
     return b"data: %b\n\n" % msgspec.json.encode({"error": openai.error_object(error)})
@@ -38,8 +46,9 @@ class ChatPassthrough(SSEPassthrough):
 
     end_marker = b"data: [DONE]\n\n"
 
-    def __init__(self, max_event_bytes: int) -> None:
+    def __init__(self, max_event_bytes: int, *, hides_usage: bool = False) -> None:
         super().__init__(max_event_bytes)
+        self._hides_usage = hides_usage
         self._last: deque[bytes] = deque(maxlen=4)
 
     def observe(self, event: SSEEvent) -> None:
@@ -50,6 +59,12 @@ class ChatPassthrough(SSEPassthrough):
         if b'"error"' in event.data:
             self.failed = openai.failure_in(event.data) or self.failed
         self._last.append(event.data)
+        if self._hides_usage and _is_about_usage(event):
+            self.leaves_out = True
+
+    def is_kept(self, event: SSEEvent) -> bool:
+        """The chunk that we have asked for is not the client's."""
+        return self.is_whole(event) and not (self._hides_usage and _is_about_usage(event))
 
     def is_whole(self, event: SSEEvent) -> bool:
         """The marker is the one thing here that is not JSON."""

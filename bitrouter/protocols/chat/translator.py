@@ -11,6 +11,7 @@ from bitrouter.protocols.chat.encode_request import encode_request
 from bitrouter.protocols.chat.encode_stream import ChatStreamEncoder
 from bitrouter.protocols.chat.error import decode_error
 from bitrouter.protocols.chat.foreign import without_foreign
+from bitrouter.protocols.continuity import MARKS
 from bitrouter.protocols.translator import Encoded, Recipient, Reply, StreamDecoder, StreamEncoder
 
 
@@ -18,6 +19,7 @@ class ChatTranslator:
     """See translator.Translator."""
 
     origin = openai.ORIGIN
+    mark = MARKS[0]
 
     def decode_request(self, request: Request) -> ir.Request:
         """See Translator.decode_request."""

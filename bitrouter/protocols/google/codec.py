@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import msgspec
 
+from bitrouter.config.schema import Traits
 from bitrouter.envelope import (
     Fields,
     check_model,
@@ -17,6 +18,7 @@ from bitrouter.envelope import (
 from bitrouter.errors import InvalidRequest, RouterError
 from bitrouter.ir import Usage
 from bitrouter.protocols.base import (
+    Bound,
     ErrorAnswer,
     Framing,
     HeaderReader,
@@ -29,6 +31,7 @@ from bitrouter.protocols.base import (
 )
 from bitrouter.protocols.google.error import encode_error, read_error
 from bitrouter.protocols.google.members import INNER_REQUEST
+from bitrouter.protocols.google.metering import metered, read_bound
 from bitrouter.protocols.google.passthrough import (
     ArrayPassthrough,
     GoogleSSEPassthrough,
@@ -63,6 +66,7 @@ class GoogleCodec:
     operations = _OPERATIONS
     own_prefixes = ("/v1beta/", "/v1alpha/")
     response_headers = frozenset({"retry-after"})
+    last_event = None  # a comment is an error to them as well
     translator = GoogleTranslator()
 
     def match(self, path: str) -> tuple[Operation, str | None] | None:
@@ -94,6 +98,14 @@ class GoogleCodec:
             require(fields, "contents", "an array")
         stream = framing is not Framing.WHOLE
         return Request(operation, model, stream, framing, body, fields, _without_alt(query))
+
+    def read_bound(self, request: Request) -> Bound:
+        """See Codec.read_bound."""
+        return read_bound(request)
+
+    def metered(self, request: Request, traits: Traits, limit: int | None) -> Request:
+        """See Codec.metered."""
+        return metered(request, traits, limit)
 
     def passthrough_body(self, request: Request, model_id: str) -> bytes:
         """See Codec.passthrough_body. Two methods repeat the model deeper in the body."""

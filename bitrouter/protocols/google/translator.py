@@ -2,6 +2,7 @@
 
 from bitrouter import ir
 from bitrouter.protocols.base import Request
+from bitrouter.protocols.continuity import MARKS
 from bitrouter.protocols.google.decode_answer import decode_answer
 from bitrouter.protocols.google.decode_request import decode_request
 from bitrouter.protocols.google.decode_stream import GoogleStreamDecoder
@@ -24,6 +25,7 @@ class GoogleTranslator:
     """See Translator."""
 
     origin = ORIGIN
+    mark = MARKS[1]
 
     def decode_request(self, request: Request) -> ir.Request:
         """See Translator.decode_request."""

@@ -1,13 +1,24 @@
 """Responses: the codec."""
 
+import re
 from typing import Final
 
 import msgspec
 
+from bitrouter.config.schema import Traits
 from bitrouter.envelope import read_flag, read_model, split_fields
 from bitrouter.ir import Usage
 from bitrouter.protocols import openai
-from bitrouter.protocols.base import Framing, Operation, Request, Transform, decode_answer, require
+from bitrouter.protocols.base import (
+    Bound,
+    Framing,
+    Operation,
+    Request,
+    Transform,
+    decode_answer,
+    require,
+)
+from bitrouter.protocols.responses.metering import metered, read_bound
 from bitrouter.protocols.responses.passthrough import ResponsesPassthrough
 from bitrouter.protocols.responses.translator import ResponsesTranslator
 from bitrouter.protocols.responses.usage import usage_holder
@@ -25,6 +36,7 @@ class ResponsesCodec(openai.OpenAICodec):
     api_protocol = "responses"
     operations = (GENERATE, COUNT)
     own_prefixes = ("/v1/responses",)
+    last_event = re.compile(rb"^event: ?response\.(?:completed|incomplete|failed)\b", re.MULTILINE)
     translator = ResponsesTranslator()
 
     def read(
@@ -38,6 +50,14 @@ class ResponsesCodec(openai.OpenAICodec):
         stream = operation is GENERATE and read_flag(fields, "stream")
         framing = Framing.SSE if stream else Framing.WHOLE
         return Request(operation, model, stream, framing, body, fields, query)
+
+    def read_bound(self, request: Request) -> Bound:
+        """See Codec.read_bound."""
+        return read_bound(request)
+
+    def metered(self, request: Request, traits: Traits, limit: int | None) -> Request:
+        """See Codec.metered."""
+        return metered(request, traits, limit)
 
     def passthrough(self, request: Request, max_event_bytes: int, request_id: str) -> Transform:
         """See Codec.passthrough."""

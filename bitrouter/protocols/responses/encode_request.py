@@ -54,7 +54,8 @@ def encode_request(request: Request, recipient: Recipient) -> Encoded:
     if request.stream:
         body["stream"] = True
     dropped += _put_input(body, request, names, traits)
-    _put_sampling(body, request, recipient)
+    _put_sampling(body, request)
+    dropped += _put_length(body, request, recipient)
     dropped += _put_thinking(body, request, traits)
     dropped += _put_tools(body, request, names, traits)
     answer_tool = _put_output(body, request, traits)
@@ -93,10 +94,17 @@ def _put_input(body: Body, request: Request, names: dict[str, str], traits: Trai
     return ["cache"] if left_out else []
 
 
-def _put_sampling(body: Body, request: Request, recipient: Recipient) -> None:
-    if request.max_tokens is not None:
-        most = max(request.max_tokens, _MIN_OUTPUT_TOKENS)
-        body["max_output_tokens"] = min(most, recipient.max_output_tokens or most)
+def _put_length(body: Body, request: Request, recipient: Recipient) -> list[str]:
+    """What the model would refuse for being too much is cut down to its limit, and announced."""
+    if request.max_tokens is None:
+        return []
+    wanted = max(request.max_tokens, _MIN_OUTPUT_TOKENS)
+    given = min(wanted, recipient.max_output_tokens or wanted)
+    body["max_output_tokens"] = given
+    return ["max_tokens"] if given < request.max_tokens else []
+
+
+def _put_sampling(body: Body, request: Request) -> None:
     if request.temperature is not None:
         body["temperature"] = request.temperature
     if request.top_p is not None:

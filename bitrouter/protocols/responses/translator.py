@@ -3,6 +3,7 @@
 from bitrouter import ir
 from bitrouter.protocols import openai
 from bitrouter.protocols.base import Request
+from bitrouter.protocols.continuity import MARKS
 from bitrouter.protocols.responses.decode_answer import decode_answer
 from bitrouter.protocols.responses.decode_request import decode_request
 from bitrouter.protocols.responses.decode_stream import ResponsesStreamDecoder
@@ -18,6 +19,7 @@ class ResponsesTranslator:
     """protocols.md, 1.2 and 2. See translator.Translator."""
 
     origin = openai.ORIGIN
+    mark = MARKS[0]
 
     def decode_request(self, request: Request) -> ir.Request:
         """See Translator.decode_request."""

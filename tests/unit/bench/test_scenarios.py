@@ -83,9 +83,9 @@ def test_request_says_how_long_its_body_is(scenario: Scenario) -> None:
 
 
 def test_choosing_a_translated_scenario_brings_its_twin() -> None:
-    names = [scenario.name for scenario in choose("1kB-whole-c32-translated")]
+    names = [scenario.name for scenario in choose("0.3kB-whole-c64-translated")]
 
-    assert names == ["1kB-whole-c32", "1kB-whole-c32-translated"]
+    assert names == ["0.3kB-whole-c64", "0.3kB-whole-c64-translated"]
 
 
 def test_twins_run_together() -> None:

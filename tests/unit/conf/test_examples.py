@@ -1,30 +1,20 @@
 """The files under conf/ do what they say."""
 
-import configparser
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from bitrouter.cli import check
-from bitrouter.cli.serve import BAD_CONFIG
 from bitrouter.config.load import load_config
 from bitrouter.config.providers import read_catalog
-from bitrouter.config.schema import Config, ConfigFile, Timeouts
-from bitrouter.metrics.exposition import StoreCollector
-from bitrouter.metrics.store import MetricsStore
+from bitrouter.config.schema import Config, ConfigFile
 from bitrouter.protocols import BY_API_PROTOCOL
 from bitrouter.routing.state import RouteState
 
 CONF = Path(__file__).parents[3] / "conf"
-UNIT = CONF / "systemd" / "bitrouter.service"
 EXAMPLES = sorted(CONF.glob("*.yaml"))
-PROMETHEUS = sorted((CONF / "prometheus").glob("*.yml"))
-SECONDS = {"s": 1, "min": 60, "h": 3600}
 
 
 def load(file: Path) -> Config:
@@ -95,72 +85,7 @@ def test_every_variable_of_the_environment_example_is_looked_for() -> None:
     assert used <= named <= looked_for
 
 
-# -- the systemd unit -----------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def service() -> configparser.SectionProxy:
-    """Section [Service] of the unit."""
-    parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=("#",), strict=True)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]  # the documented way to keep capitals
-    parser.read_string(UNIT.read_text())
-    return parser["Service"]
-
-
-def test_the_unit_does_not_restart_after_a_bad_configuration(
-    service: configparser.SectionProxy,
-) -> None:
-    assert service["Restart"] == "on-failure"
-    assert service["RestartPreventExitStatus"] == str(BAD_CONFIG) == "78"
-
-
-def test_the_unit_reloads_by_the_signal_that_serve_takes(
-    service: configparser.SectionProxy,
-) -> None:
-    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
-
-
-def test_the_unit_waits_longer_than_the_router_drains(service: configparser.SectionProxy) -> None:
-    given = re.fullmatch(r"(\d+)(s|min|h)", service["TimeoutStopSec"])
-    assert given is not None
-    assert int(given[1]) * SECONDS[given[2]] > Timeouts().drain
-
-
-def test_the_unit_keeps_state_and_reads_keys_where_the_router_expects_them(
-    service: configparser.SectionProxy,
-) -> None:
-    assert service["StateDirectory"] == "bitrouter"
-    assert service["EnvironmentFile"].startswith("-/")
-    assert service["DynamicUser"] == "yes"
-    assert service["LimitNOFILE"] == "65536"
-
-
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
-def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
-    text = UNIT.read_text()
-    installed = text.replace("/opt/bitrouter/bin/bitrouter", sys.executable)
-    assert installed != text
-    copy = tmp_path / UNIT.name
-    copy.write_text(installed)
-    verify = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", copy], capture_output=True, text=True, check=False
-    )
-    assert (verify.returncode, verify.stdout, verify.stderr) == (0, "", "")
-
-
 # -- Prometheus -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("file", PROMETHEUS, ids=by_id)
-def test_every_metric_that_a_prometheus_file_names_exists(file: Path) -> None:
-    store = MetricsStore(monotonic=float, wall=float)
-    exposed = set()
-    for family in StoreCollector(store, dict).collect():
-        suffix = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
-        exposed |= {family.name + end for end in suffix.get(family.type, [""])}
-    named = set(re.findall(r"\bbitrouter_\w+", file.read_text()))
-    assert named
-    assert named <= exposed
 
 
 def test_the_scrape_file_asks_for_the_path_that_serves_metrics() -> None:

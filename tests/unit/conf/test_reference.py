@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import yaml
 
+from bitrouter.config.compare import AT_START
 from bitrouter.config.decode import convert
 from bitrouter.config.schema import ConfigFile, Secret
 
@@ -59,6 +60,13 @@ def test_the_walk_finds_keys_of_every_kind() -> None:
         "models.NAME.endpoints[].weight",
         "payments.x402.accepts[].scheme",
     } <= KEYS.keys()
+
+
+@pytest.mark.parametrize("path", [*AT_START, "server.tls"])
+@pytest.mark.parametrize("page", [PAGE, PAGE.with_name("admin.md")], ids=lambda page: page.name)
+def test_what_only_a_restart_applies_is_named(page: Path, path: str) -> None:
+    _, _, told = page.read_text().partition("the restart" if page != PAGE else "Only a new start")
+    assert f"`{path}`" in told.partition("\n\n")[0]
 
 
 @pytest.mark.parametrize("key", KEYS)

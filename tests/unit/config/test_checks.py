@@ -289,51 +289,6 @@ def test_a_broken_provider_still_counts_as_known(problems: Problems) -> None:
     assert "unknown field `nonsense`" in problem
 
 
-X402 = """
-payments:
-  x402:
-    enabled: {enabled}
-    public_base_url: https://router.example
-    facilitator:
-      {{url: 'https://f.example', auth: none, token: null, verify_timeout: 15s,
-       settle_timeout: 60s}}
-    rpc_url: null
-    accepts:
-      - {{scheme: upto, network: "eip155:8453", asset: usdc, pay_to: "0x{hex}"}}
-      - {{scheme: exact, network: "eip155:1", asset: "0x{hex}", pay_to: "0x{hex}",
-         name: T, version: "2", decimals: 6}}
-    max_timeout: 10m
-    min_remaining: 2m
-    pricing: {{margin: 1.05, min_units: 1, default_max_output_tokens: 4096, old_price_grace: 5m}}
-    streams: {{receipt_hold: 2.5s, charge_partial: false}}
-    limits: {{unsettled_per_payer: 4, cooldown_after_failed_settle: 5m}}
-"""
-
-
-def test_the_whole_payments_section_is_understood_while_it_is_off(load: Load) -> None:
-    x402 = load(X402.format(enabled="false", hex="1" * 40)).payments.x402
-    assert (str(x402.pricing.margin), x402.accepts[1].decimals) == ("1.05", 6)
-
-
-@pytest.mark.parametrize("enabled", ["true", "'true'"])
-def test_payments_cannot_be_turned_on(problems: Problems, enabled: str) -> None:
-    (problem,) = problems(X402.format(enabled=enabled, hex="1" * 40))
-    assert problem == (
-        "bitrouter.yaml:4:14: payments.x402.enabled: payments are not available in this version;"
-        " leave it out, or write false"
-    )
-
-
-def test_payment_addresses_and_urls_are_checked(problems: Problems) -> None:
-    text = X402.format(enabled="false", hex="1" * 39).replace("https://router", "router")
-    assert [message(problem).split(": ")[0] for problem in problems(text)] == [
-        "payments.x402.public_base_url",
-        "payments.x402.accepts[0].pay_to",
-        "payments.x402.accepts[1].asset",
-        "payments.x402.accepts[1].pay_to",
-    ]
-
-
 def test_routes_have_a_price_by_token_or_by_call(load: Load, problems: Problems) -> None:
     endpoints = "endpoints: [{provider: openai, model_id: m}]"
     config = load(

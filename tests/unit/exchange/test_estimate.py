@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bitrouter.errors import InvalidRequest
-from bitrouter.exchange.estimate import estimated_tokens
+from bitrouter.exchange.estimate import estimated_tokens, measure
 
 
 def tokens(body: Any) -> int:
@@ -57,3 +57,28 @@ def test_tools_are_counted() -> None:
 def test_what_cannot_be_read_is_an_invalid_request(body: bytes) -> None:
     with pytest.raises(InvalidRequest):
         estimated_tokens(body)
+
+
+def most(body: Any) -> int:
+    return measure(json.dumps(body, ensure_ascii=False).encode()).most_tokens
+
+
+def test_the_bound_is_above_what_the_densest_text_comes_to() -> None:
+    # Tokenizers in use make at most a token of two bytes, of digits and of Chinese.
+    for text in ("1234567890" * 100, "汉字" * 500, "a b c d e " * 100):
+        assert most(message(text)) - most(message("")) >= len(text.encode()) // 2
+
+
+def test_the_bound_takes_what_is_made_to_look_like_an_image_for_text_in_part() -> None:
+    assert most(message("A" * 80_000)) >= 80_000 // 8
+
+
+def test_behind_a_link_there_may_be_an_image() -> None:
+    part = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    assert most(message([part])) - most(message([])) >= 3000
+
+
+def test_the_bound_is_above_the_estimate() -> None:
+    for content in ("", "word " * 800, "x" * 5000, [{"type": "text", "text": "Hi"}]):
+        body = json.dumps(message(content)).encode()
+        assert measure(body).most_tokens > estimated_tokens(body)

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from bitrouter.metrics.endpoint import OTHER
 from bitrouter.metrics.snapshot import build_snapshot
-from bitrouter.metrics.store import OTHER, MetricsStore, Outcome
+from bitrouter.metrics.store import MetricsStore, Outcome
 
 # The properties of MetricsSnapshot, RouteSnapshot and EndpointSnapshot in the API document. There
 # none is required; `required` are those that do not depend on a figure being known.

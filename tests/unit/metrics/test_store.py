@@ -10,28 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bitrouter.metrics.endpoint import OTHER
+from bitrouter.metrics.histogram import LATENCY_BOUNDS_S, Histogram
 from bitrouter.metrics.store import (
-    LATENCY_BOUNDS_S,
     MAX_COST_USD,
     MAX_OUTCOMES,
     MAX_TOKENS,
-    OTHER,
-    Histogram,
+    OUTCOMES,
+    PHASES,
     MetricsStore,
     Outcome,
-)
-
-OUTCOMES = (
-    "ok",
-    "client_error",
-    "upstream_error",
-    "timeout:first_byte",
-    "truncated",
-    "client_gone",
-    "shed",
-    "refused",
-    "payment",
-    "internal_error",
 )
 
 
@@ -49,6 +37,15 @@ def make_outcome(**fields: Any) -> Outcome:
         "routed": True,
     }
     return Outcome(**{**complete, **fields})
+
+
+def attempts_of(store: MetricsStore) -> dict[tuple[str, str], int]:
+    """Every attempt that was counted, by endpoint and result."""
+    return {
+        (label, result): count
+        for label, endpoint in store.endpoints.items()
+        for result, count in endpoint.attempts.items()
+    }
 
 
 outcomes = st.builds(
@@ -208,7 +205,33 @@ def test_attempts_are_counted_by_endpoint_and_result() -> None:
     store = make_store()
     for result in ("ok", "connect", "ok"):
         store.record_attempt("openai:gpt-4o", result)
-    assert store.attempts == {("openai:gpt-4o", "ok"): 2, ("openai:gpt-4o", "connect"): 1}
+    assert attempts_of(store) == {("openai:gpt-4o", "ok"): 2, ("openai:gpt-4o", "connect"): 1}
+
+
+def test_a_removed_endpoint_that_comes_back_is_not_confused_by_what_still_runs() -> None:
+    store = make_store()
+    before = store.endpoint("p:m")
+    before.inflight += 1
+    store.retain(routes=[], endpoints=[])
+    after = store.endpoint("p:m")
+    after.inflight += 1
+    before.ended()
+    assert after.inflight == 1
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_when_a_client_left_is_counted(phase: str) -> None:
+    store = make_store()
+    store.record(make_outcome(outcome="client_gone", phase=phase))
+    assert store.left == {one: int(one == phase) for one in PHASES}
+
+
+def test_bytes_are_counted_for_their_route() -> None:
+    store = make_store()
+    for received, sent in ((10, 300), (20, 400)):
+        store.record(make_outcome(received=received, sent=sent))
+    route = store.routes["default"]
+    assert (route.received, route.sent) == (30, 700)
 
 
 def test_reloads_are_there_before_the_first_one() -> None:
@@ -285,8 +308,17 @@ def test_attempts_beyond_the_bound_are_counted_as_other() -> None:
     store = make_store(max_labels=3)
     for number in range(10):
         store.record_attempt(f"p:{number}", "ok")
-    assert len(store.attempts) == 4
-    assert store.attempts[OTHER, OTHER] == 7
+    assert len(store.endpoints) == 4
+    assert attempts_of(store)[OTHER, "ok"] == 7
+
+
+def test_results_beyond_the_bound_are_counted_as_other() -> None:
+    store = make_store()
+    for number in range(100):
+        store.record_attempt("p:m", f"word-{number}")
+    attempts = store.endpoint("p:m").attempts
+    assert sum(attempts.values()) == 100
+    assert attempts[OTHER] == 100 - (len(attempts) - 1) > 10
 
 
 def test_what_is_not_retained_is_forgotten() -> None:
@@ -300,7 +332,7 @@ def test_what_is_not_retained_is_forgotten() -> None:
     assert set(store.routes) == {"kept", OTHER}
     assert store.routes["kept"] is kept
     assert set(kept.by_endpoint) == {"p:kept"}
-    assert set(store.attempts) == {("p:kept", "ok")}
+    assert set(store.endpoints) == {"p:kept"}
     assert sum(kept.requests.values()) == 2
 
 

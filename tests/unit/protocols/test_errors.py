@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from typing import Any
 
 import pytest
 
@@ -56,10 +57,15 @@ def test_google_says_in_the_body_that_the_key_is_wrong() -> None:
     assert not codec.blames_key((WIRE / "google/refusal.json").read_bytes())
 
 
+UNPAID: Any = {"reason": "payment_required", "headers": {}, "members": b""}
+
+
 def every_error() -> list[RouterError]:
     """One of each class that can be answered with."""
     special: dict[str, RouterError] = {
         "MethodNotAllowed": errors.MethodNotAllowed("text", allow=["POST"]),
+        "PaymentRequired": errors.PaymentRequired("text", **UNPAID),
+        "ApprovalMissing": errors.ApprovalMissing("text", **UNPAID),
         "RequestTimeout": errors.RequestTimeout("body_read", 5.0),
         "UpstreamTimeout": errors.UpstreamTimeout("idle", 5.0),
         "Rejected": errors.Rejected(418, "text", headers={}, body=b"", retryable=False),

@@ -81,7 +81,7 @@ def test_an_operator_can_have_hosted_tools_dropped() -> None:
 def test_hosted_tool_that_must_be_called_is_never_dropped() -> None:
     asked = request(hosted_tools=("search",), tool_choice=ToolChoice("required", ("search",)))
 
-    with pytest.raises(UnsupportedFeature):
+    with pytest.raises(UnsupportedFeature, match=r"'search' has .* a call of it is required"):
         fitting(asked, Traits(hosted_tools="drop"), ())
 
 

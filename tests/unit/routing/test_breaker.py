@@ -350,3 +350,20 @@ def test_names_that_anybody_makes_up_do_not_pile_up(monkeypatch: pytest.MonkeyPa
     states = [found.state(f"acme:{number}", 0) for number in range(150)]
 
     assert states.count(State.OPEN) == 100
+
+
+def test_a_twin_answers_as_the_next_request_is_answered_and_changes_nothing() -> None:
+    breakers = Breakers(lambda: CircuitBreaker(failures=1))
+    for key, at in (("recovered", 0.0), ("half open", 0.0), ("open", 1000.0)):
+        breakers.failed(key, at)
+    breakers.admit("recovered", 1000.0)
+    breakers.answered("recovered", 1000.0, Admission.PROBE)
+    keys = ("recovered", "half open", "open", "never seen")
+    for now in (1000.5, 1001.5, 1002.0, 1003.0):
+        twin, again = breakers.twin(keys), breakers.twin(keys)
+        expected = [(twin.prefers_not(key, now), twin.admit(key, now)) for key in keys]
+        assert [(again.prefers_not(key, now), again.admit(key, now)) for key in keys] == expected
+        assert [
+            (breakers.prefers_not(key, now), breakers.admit(key, now)) for key in keys
+        ] == expected
+        breakers.left("half open", Admission.PROBE)

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from bitrouter.errors import InvalidRequest, NotFound, RouteNotFound
-from bitrouter.routing.state import DynamicRoute, RouteState, decode_dynamic, encode_dynamic
+from bitrouter.routing.dynamic import DynamicRoute, History, decode_routes, encode_routes
+from bitrouter.routing.state import RouteState
 from tests.support.routes import config, endpoint, entry, provider
 
 PROVIDERS = [provider("openai"), provider("acme")]
@@ -139,8 +140,8 @@ def test_state_file_reads_back() -> None:
         "w/*": dynamic("w/*", "acme:*"),
     }
 
-    assert decode_dynamic(encode_dynamic(routes)) == routes
-    assert json.loads(encode_dynamic(routes))["routes"][1] == {
+    assert decode_routes(encode_routes(routes, History())) == (routes, History())
+    assert json.loads(encode_routes(routes, History()))["routes"][1] == {
         "model": "w/*",
         "endpoints": [{"provider": "acme", "model_id": "*", "weight": 1}],
     }
@@ -162,7 +163,7 @@ def test_state_file_reads_back() -> None:
 )
 def test_file_that_is_no_state_file_is_told(content: bytes) -> None:
     with pytest.raises(ValueError, match="not a file of dynamic routes"):
-        decode_dynamic(content)
+        decode_routes(content)
 
 
 def test_body_of_the_admin_call_refuses_unknown_members() -> None:

@@ -17,6 +17,7 @@ from bitrouter.errors import (
     Rejected,
     StreamRefused,
     UnsupportedFeature,
+    UpstreamBusy,
     UpstreamError,
     UpstreamTimeout,
     UpstreamUnavailable,
@@ -28,6 +29,7 @@ from bitrouter.upstream import failover
 from bitrouter.upstream.budget import RetryBudget
 from bitrouter.upstream.deadline import NO_DEADLINE, Deadline
 from bitrouter.upstream.failover import AttemptsFailed, Rules, first_answer
+from bitrouter.upstream.probes import Probes
 from tests.support.routes import provider
 
 PAUSE_S = 0.02  # of every test, see conftest.py
@@ -62,7 +64,8 @@ def rejected(
 class Script:
     """Answers each attempt in turn, raising what is an exception.
 
-    `told` are the attempts as they are reported, as `a fails` or `a answers`.
+    `told` are the attempts as they are reported, as `a fails` or `a answers`; `noted` is what else
+    is, such as `a repeated` or `a open`.
     """
 
     def __init__(
@@ -76,6 +79,8 @@ class Script:
     ) -> None:
         self.answers = list(answers)
         self.told: list[str] = []
+        self.made = 0
+        self.noted: list[str] = []
         self.asked_at: list[float] = []
         self.has_failed = asyncio.Event()
         self.endpoints = endpoints
@@ -84,7 +89,11 @@ class Script:
         self.budget = RetryBudget(1.0)
         for _ in range(20):  # or three repeats would be all that there may be
             self.budget.request(asyncio.get_running_loop().time())
-        self.rules = Rules(max_attempts, patient, deadline, self.breakers, self.budget, self.report)
+        self.discarded: list[str] = []
+        self.probes = Probes(self.discarded.append)
+        self.rules = Rules(
+            max_attempts, patient, deadline, self.breakers, self.budget, self, self.probes
+        )
 
     async def attempt(self, endpoint: Endpoint) -> str:
         self.asked_at.append(asyncio.get_running_loop().time())
@@ -93,21 +102,35 @@ class Script:
             raise answer
         return f"{answer} from {endpoint.provider.name}"
 
-    def report(self, endpoint: Endpoint, error: UpstreamError | None) -> None:
+    def attempted(self, endpoint: Endpoint, error: UpstreamError | None) -> None:
         self.told.append(f"{endpoint.provider.name} {'answers' if error is None else 'fails'}")
+        self.made += error is None or error.was_asked
         if error is not None:
             self.has_failed.set()
 
+    def repeated(self, endpoint: Endpoint) -> None:
+        self.noted.append(f"{endpoint.provider.name} repeated")
+
+    def passed_on(self, endpoint: Endpoint) -> None:
+        self.noted.append(f"{endpoint.provider.name} passed on")
+
+    def rescued(self, endpoint: Endpoint) -> None:
+        self.noted.append(f"{endpoint.provider.name} rescued")
+
+    def changed(self, endpoint: Endpoint, state: State) -> None:
+        self.noted.append(f"{endpoint.provider.name} {state.value}")
+
     async def run(self) -> str:
+        before = self.made
         answer, endpoint, number = await first_answer(self.endpoints, self.attempt, self.rules)
-        assert (answer.split()[-1], number) == (endpoint.provider.name, len(self.told))
+        assert (answer.split()[-1], number) == (endpoint.provider.name, self.made - before)
         return answer
 
     async def fails(self) -> AttemptsFailed:
-        before = len(self.told)
+        before = self.made
         with pytest.raises(AttemptsFailed) as caught:
             await self.run()
-        assert caught.value.attempts == len(self.told) - before
+        assert caught.value.attempts == self.made - before
         return caught.value
 
     def state(self, name: str) -> State:
@@ -229,6 +252,16 @@ async def test_attempts_are_bounded_and_none_is_a_repeat_that_another_endpoint_n
 
     assert "".join(line[0] for line in script.told) == asked
     assert failure.last is errors[len(asked) - 1]
+
+
+@pytest.mark.parametrize(
+    "error", [UpstreamBusy("full", retry_after_s=1), UpstreamUnavailable("no key")], ids=repr
+)
+async def test_an_endpoint_that_could_not_be_asked_uses_up_no_attempt(error: UpstreamError) -> None:
+    script = Script(error, error, "yes", endpoints=ENDPOINTS[:3], max_attempts=1)
+
+    assert await script.run() == "yes from c"
+    assert script.told == ["a fails", "b fails", "c answers"]
 
 
 async def test_an_endpoint_that_rests_is_not_waited_for_with_an_attempt() -> None:

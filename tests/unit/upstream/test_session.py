@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+import types
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -11,23 +12,33 @@ import pytest
 
 from bitrouter.config.schema import Duration, Limits, Size, Timeouts
 from bitrouter.errors import BadResponse, ConnectFailed, UpstreamError, UpstreamTimeout
-from bitrouter.protocols.base import UpstreamCall
-from bitrouter.upstream.session import Upstream, UpstreamResponse
+from bitrouter.protocols.base import Destination, UpstreamCall
+from bitrouter.upstream.response import UpstreamResponse
+from bitrouter.upstream.session import Upstream
 from tests.support.upstream import Reply, ScriptedUpstream, sse
 
 SHORT = Duration(0.05)
 TIMEOUTS = Timeouts()
 
 
-@pytest.fixture
-async def session() -> AsyncIterator[Upstream]:
-    session = Upstream(Limits(max_header_bytes=Size(8192)))
+@pytest.fixture(params=[True, False], ids=["lane", "ordinary"])
+async def session(request: pytest.FixtureRequest) -> AsyncIterator[Upstream]:
+    session = Upstream(Limits(max_header_bytes=Size(8192)), by_lane=request.param)
     yield session
     await session.close()
 
 
 def call(upstream: ScriptedUpstream, path: str = "/v1/x", body: bytes = b"{}") -> UpstreamCall:
-    return UpstreamCall(upstream.url + path, {"X-Test": "1", "Authorization": "Bearer k"}, body)
+    return call_to(upstream.url + path, {"Authorization": "Bearer k"}, {"X-Test": "1"}, body)
+
+
+def call_to(
+    url: str,
+    headers: Mapping[str, str] = types.MappingProxyType({}),
+    own: Mapping[str, str] = types.MappingProxyType({}),
+    body: bytes = b"{}",
+) -> UpstreamCall:
+    return UpstreamCall(Destination(url, headers), own, body)
 
 
 async def open_answer(
@@ -134,7 +145,7 @@ async def test_nobody_listening_is_a_failed_connection(session: Upstream) -> Non
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
 
     with pytest.raises(ConnectFailed) as caught:
-        await session.open(UpstreamCall(url, {}, b""), TIMEOUTS, stream=False)
+        await session.open(call_to(url), TIMEOUTS, stream=False)
 
     assert caught.value.retryable
     assert "127.0.0.1" not in caught.value.detail
@@ -172,9 +183,7 @@ async def test_what_is_not_http_is_a_bad_response_and_is_not_shown(
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     with pytest.raises(BadResponse) as caught:
-        await session.open(
-            UpstreamCall(url, {"Authorization": "Bearer k"}, b""), TIMEOUTS, stream=False
-        )
+        await session.open(call_to(url, {"Authorization": "Bearer k"}), TIMEOUTS, stream=False)
     server.close()
 
     assert caught.value.detail == "the upstream's answer is not valid HTTP"
@@ -237,7 +246,7 @@ async def test_head_that_does_not_come_in_time_is_a_first_byte_timeout(
     timeouts = msgspec.structs.replace(TIMEOUTS, first_byte=SHORT)
 
     with pytest.raises(UpstreamTimeout) as caught:
-        await session.open(UpstreamCall(silent.url, {}, b"{}"), timeouts, stream=stream)
+        await session.open(call_to(silent.url), timeouts, stream=stream)
 
     assert (caught.value.timer, caught.value.status) == ("first_byte", 504)
     async with asyncio.timeout(5):
@@ -306,7 +315,7 @@ async def test_silence_within_a_body_is_an_idle_timeout(
 
 
 async def test_cancelled_call_closes_its_connection(session: Upstream, silent: Silent) -> None:
-    planned = UpstreamCall(silent.url, {}, b"{}")
+    planned = call_to(silent.url)
     task = asyncio.ensure_future(session.open(planned, TIMEOUTS, stream=False))
     async with asyncio.timeout(5):
         await silent.asked.wait()

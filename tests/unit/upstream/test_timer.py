@@ -23,9 +23,8 @@ def expired() -> list[UpstreamTimeout]:
 @pytest.fixture
 def timer(clock: Clock, expired: list[UpstreamTimeout]) -> ReadTimer:
     """Waits may last 10 s each, and all of it 100 s."""
-    timer = ReadTimer(
-        cast(asyncio.AbstractEventLoop, clock), expired.append, whole="total", whole_s=100
-    )
+    timer = ReadTimer(cast(asyncio.AbstractEventLoop, clock), expired.append)
+    timer.limit_whole("total", 100)
     timer.limit_each_wait("idle", 10)
     return timer
 
@@ -127,3 +126,51 @@ def test_waits_in_their_hundreds_set_no_timer_each(clock: Clock, timer: ReadTime
         timer.wait_ends()
 
     assert clock.set - before <= 1
+
+
+def test_timer_of_a_connection_goes_on_to_the_next_answer_without_being_set_anew(
+    clock: Clock, timer: ReadTimer, expired: list[UpstreamTimeout]
+) -> None:
+    before = clock.set
+    for _ in range(100):
+        timer.limit_whole("total", 100)
+        timer.limit_each_wait("idle", 10)
+        timer.wait_begins()
+        clock.turn(0.01)
+        timer.rest()
+
+    assert clock.set == before
+    assert expired == []
+
+
+def test_timer_at_rest_rings_once_in_vain(
+    clock: Clock, timer: ReadTimer, expired: list[UpstreamTimeout]
+) -> None:
+    timer.wait_begins()
+    timer.rest()
+    clock.turn(1000)
+
+    assert (expired, clock.running) == ([], [])
+
+
+def test_shorter_limit_of_the_next_answer_counts_though_the_timer_was_set_for_later(
+    clock: Clock, timer: ReadTimer, expired: list[UpstreamTimeout]
+) -> None:
+    timer.rest()
+    timer.limit_whole("total", 100)
+    timer.limit_each_wait("idle", 1)
+    timer.wait_begins()
+    clock.turn(1.1)
+
+    assert names(expired) == ["idle"]
+
+
+def test_who_has_had_all_the_time_there_is_is_not_asked_again(
+    clock: Clock, timer: ReadTimer, expired: list[UpstreamTimeout]
+) -> None:
+    timer.limit_all_waits("total", 5, clock.time() + 5)
+    timer.wait_begins()
+    clock.turn(6)
+
+    assert names(expired) == ["total"]
+    assert not expired[0].retryable

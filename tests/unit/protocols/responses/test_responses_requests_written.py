@@ -517,6 +517,16 @@ def test_limit_of_the_answer_is_what_the_model_can_give() -> None:
     encoded = ResponsesTranslator().encode_request(neutral(max_tokens=5000), recipient)
 
     assert json.loads(encoded.body)["max_output_tokens"] == 1000
+    assert encoded.dropped == ("max_tokens",)
+
+
+@pytest.mark.parametrize("asked_for", [1, 999, 1000])
+def test_limit_of_the_answer_that_was_not_cut_down_is_not_announced(asked_for: int) -> None:
+    recipient = Recipient("up-1", Traits(), max_output_tokens=1000)
+
+    assert (
+        ResponsesTranslator().encode_request(neutral(max_tokens=asked_for), recipient).dropped == ()
+    )
 
 
 def test_settings_that_exist_are_written() -> None:

@@ -1,0 +1,115 @@
+"""Answers on their way to the client: aiohttp's, less what each would cost again and again.
+
+Unusual code: it works on attributes that aiohttp calls its own; tests/unit/server/test_outgoing.py
+holds each of them to what is expected of it (aiohttp 3.14). What it gains stands in
+docs/performance.md.
+"""
+
+import functools
+from http import HTTPStatus
+from typing import Final, cast
+
+from aiohttp import ClientConnectionResetError, hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.helpers import rfc822_formatted_time
+from aiohttp.http import HttpVersion11
+from aiohttp.http_writer import StreamWriter, _serialize_headers
+from multidict import CIMultiDict
+
+_JOINED: Final = 16 * 1024  # bytes that are sooner copied than written on their own
+
+
+class OutStream(web.StreamResponse):
+    """A stream whose head goes out together with the first bytes, and to which can be written
+    without waiting.
+    """
+
+    _send_headers_immediately = False  # one segment, and one call of the kernel, instead of two
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """See web.StreamResponse."""
+        writer = await super().prepare(request)
+        self._protocol = cast("BaseProtocol", request.protocol)
+        return writer
+
+    def commit(self) -> None:
+        """Send the head, if it has not been sent: there is nothing to send with it."""
+        writer = self._payload_writer
+        if writer is not None:
+            writer.send_headers()
+
+    def write_now(self, data: bytes) -> bool:
+        """Write, and say whether the client takes it as fast. What `write` would find out anew for
+        every event was found out by the first one, which has to have been written with it.
+        """
+        protocol = self._protocol
+        transport = protocol.transport
+        if transport is None or transport.is_closing():
+            raise ClientConnectionResetError("Cannot write to closing transport")
+        writer = cast("StreamWriter", self._payload_writer)
+        if writer.chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        transport.write(data)
+        writer.output_size += len(data)  # as `write` does: the metrics have it
+        return not protocol.writing_paused
+
+    async def wait_for_room(self) -> None:
+        """Wait until the client has taken most of what was written."""
+        writer = self._payload_writer
+        if writer is not None and self._protocol.writing_paused:
+            await writer.drain()
+
+
+class OutWhole:
+    """A whole answer that was sent, as far as aiohttp's loop over the requests asks for it."""
+
+    __slots__ = ("keep_alive", "status")
+
+    def __init__(self, status: int, *, keep_alive: bool) -> None:
+        self.status = status
+        self.keep_alive = keep_alive
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """It was sent."""
+
+    async def write_eof(self) -> None:
+        """It was sent."""
+
+
+async def send_whole(
+    request: web.BaseRequest, status: int, headers: CIMultiDict[str], body: bytes
+) -> web.StreamResponse:
+    """Send an answer to a POST, head and body at once. Raises ConnectionResetError."""
+    if request.version != HttpVersion11 or status == HTTPStatus.NO_CONTENT:
+        out = web.Response(status=status, headers=headers, body=body)
+        await out.prepare(request)
+        await out.write_eof()
+        return out
+    keep_alive = request.keep_alive
+    headers[hdrs.CONTENT_LENGTH] = str(len(body))
+    headers[hdrs.DATE] = rfc822_formatted_time()
+    if not keep_alive:
+        headers[hdrs.CONNECTION] = "close"
+    head = _serialize_headers(_status_line(status), headers)
+    protocol, writer = cast("BaseProtocol", request.protocol), request.writer
+    transport = protocol.transport
+    if transport is None or transport.is_closing():
+        raise ClientConnectionResetError("Cannot write to closing transport")
+    if len(body) < _JOINED:
+        transport.write(head + body)
+    else:
+        transport.writelines((head, body))
+    writer.output_size += len(head) + len(body)
+    if protocol.writing_paused:
+        await writer.drain()
+    return cast("web.StreamResponse", OutWhole(status, keep_alive=keep_alive))
+
+
+@functools.cache
+def _status_line(status: int) -> str:
+    try:
+        reason = HTTPStatus(status).phrase
+    except ValueError:
+        reason = ""
+    return f"HTTP/1.1 {status} {reason}"

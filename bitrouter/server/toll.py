@@ -1,0 +1,147 @@
+"""A stream that is paid for: what is written passes here, and its last event waits for the receipt.
+
+The price is known only when the stream has ended, and headers leave at its start. So the receipt is
+a comment, which every reader of event streams skips, before the last event, where the client's
+protocol suffers that (x402.md, 10.3).
+"""
+
+import re
+from typing import Final, Protocol
+
+import msgspec
+from multidict import CIMultiDict
+
+from bitrouter.exchange.tally import Tally
+from bitrouter.ir import Usage
+from bitrouter.server.outgoing import OutStream
+
+_COMMENT: Final = b": x402-payment-response %b\n\n"
+
+
+class Sale(Protocol):
+    """The purchase that a stream belongs to."""
+
+    async def settle(self, usage: Usage) -> bytes | None:
+        """Charge for what was used. The receipt as a header's value, None if it takes too long."""
+
+    def settle_later(self, usage: Usage) -> None:
+        """Charge for what was used, while nobody waits."""
+
+    def release(self) -> None:
+        """Charge nothing."""
+
+
+class TolledStream(OutStream):
+    """Counts what is written, and keeps the last event back. `last_event` finds where that begins,
+    None where nothing may stand before it.
+    """
+
+    def __init__(
+        self, headers: CIMultiDict[str], last_event: re.Pattern[bytes] | None, tally: Tally | None
+    ) -> None:
+        super().__init__(status=200, headers=headers)
+        self._last_event = last_event
+        self._tally = tally
+        self.held = b""
+
+    async def write(self, data: "bytes | bytearray | memoryview[int] | memoryview[bytes]") -> None:
+        """See web.StreamResponse."""
+        if passing := self._pass(bytes(data)):
+            await super().write(passing)
+
+    def write_now(self, data: bytes) -> bool:
+        """See OutStream."""
+        passing = self._pass(data)
+        return super().write_now(passing) if passing else True
+
+    async def let_go(self, receipt: bytes | None) -> None:
+        """Write what was kept, after the receipt if there is one."""
+        held, self.held = self.held, b""
+        if receipt is not None and self._last_event is not None:
+            held = _COMMENT % receipt + held
+        if held:
+            await super().write(held)
+
+    def _pass(self, data: bytes) -> bytes:
+        if self._tally is not None:
+            self._tally.count(data)
+        if self.held:
+            self.held += data
+            return b""
+        found = self._last_event.search(data) if self._last_event is not None else None
+        if found is None:
+            return data
+        self.held = data[found.start() :]
+        return data[: found.start()]
+
+
+class Toll:
+    """What a stream owes. `estimate` is the tokens of the request, where nobody else counts them;
+    `charges_broken` says whether what a broken stream has brought is charged.
+    """
+
+    def __init__(
+        self,
+        sale: Sale,
+        *,
+        last_event: re.Pattern[bytes] | None,
+        tally: Tally | None,
+        estimate: int,
+        charges_broken: bool,
+    ) -> None:
+        self._sale = sale
+        self._last_event = last_event
+        self._tally = tally
+        self._estimate = estimate
+        self._charges_broken = charges_broken
+        self._is_concluded = False
+
+    def stream(self, headers: CIMultiDict[str]) -> TolledStream:
+        """The stream to the client."""
+        self._out = TolledStream(headers, self._last_event, self._tally)
+        return self._out
+
+    async def conclude(self, usage: Usage | None, *, complete: bool) -> None:
+        """The upstream has said all: settle, and let the end of it go. Nothing is charged for what
+        broke off, unless the configuration says so.
+        """
+        self._is_concluded = True
+        receipt = None
+        if complete:
+            receipt = await self._sale.settle(self._counted(usage or Usage()))
+        elif self._charges_broken:
+            receipt = await self._sale.settle(self._so_far(usage or Usage()))
+        else:
+            self._sale.release()
+        await self._out.let_go(receipt)
+
+    def broken_off(self, usage: Usage | None, *, by_client: bool) -> None:
+        """The stream ends in the middle. A client that leaves pays for what there was; for what
+        the router breaks off itself, nobody does. After `conclude` there is nothing left to do.
+        """
+        if self._is_concluded:
+            return
+        self._is_concluded = True
+        if by_client:
+            self._sale.settle_later(self._so_far(usage or Usage()))
+        else:
+            self._sale.release()
+
+    def _counted(self, known: Usage) -> Usage:
+        """The upstream's own figures, and where there are none, ours."""
+        if self._tally is None:
+            return known
+        spoken = self._tally.output_tokens
+        return msgspec.structs.replace(
+            known,
+            input_tokens=self._estimate if known.input_tokens is None else known.input_tokens,
+            output_tokens=spoken if known.output_tokens is None else known.output_tokens,
+        )
+
+    def _so_far(self, known: Usage) -> Usage:
+        """The same of a part. What the upstream says before the end is often but a beginning."""
+        counted = self._counted(known)
+        if self._tally is None:
+            return counted
+        spoken = max(counted.output_tokens or 0, self._tally.output_tokens)
+        return msgspec.structs.replace(counted, output_tokens=spoken)

@@ -1,0 +1,138 @@
+"""An answer of an upstream, whichever way the call took."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import aiohttp
+
+from bitrouter.errors import BadResponse
+from bitrouter.upstream.timer import ReadTimer
+
+# Takes bytes that came, and says whether it can take more at once.
+Take = Callable[[bytes], bool]
+
+
+class Carrier(Protocol):
+    """What an answer comes on."""
+
+    def release(self) -> None:
+        """The answer was read to its end."""
+
+    def close(self) -> None:
+        """Nobody wants the rest."""
+
+    async def pump(self, take: Take) -> bool:
+        """See UpstreamResponse.pump."""
+
+
+class UpstreamResponse:
+    """An answer whose head has come. Ends with exactly one of `release` and `close`."""
+
+    __slots__ = ("_carrier", "_content", "_when_over", "headers", "status", "timer")
+
+    def __init__(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        content: aiohttp.StreamReader,
+        carrier: Carrier,
+        timer: ReadTimer,
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self._content = content
+        self._carrier = carrier
+        self.timer = timer
+        self._when_over: tuple[Callable[[], None], ...] = ()
+
+    @property
+    def content_type(self) -> str:
+        """The media type in lower case without parameters, empty if there is none."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    def streaming(self, idle_s: float) -> None:
+        """The first event has come: from here each wait has the idle limit."""
+        self.timer.limit_each_wait("idle", idle_s)
+
+    async def read_chunk(self, *, again: bool = False) -> bytes:
+        """The bytes that are there, waiting for some; empty at the end.
+
+        `again` says that the last ones were worth nothing: their wait goes on. Raises
+        UpstreamTimeout, and BadResponse when the connection breaks or the framing does.
+        """
+        content = self._content
+        if content.is_eof():
+            return content.read_nowait()  # no error can come any more, and no wait begins
+        self.timer.wait_begins(again=again)
+        try:
+            return await content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            raise BadResponse("the upstream broke off its answer") from error
+        finally:
+            self.timer.wait_ends()
+
+    async def read_body(self, max_bytes: int, take: Callable[[int], None] | None = None) -> bytes:
+        """All of the body. Raises BadResponse beyond `max_bytes`, and what read_chunk raises.
+
+        `take` is told of each piece's size but the first one's, and may raise to end it: what comes
+        in one piece is too small to be worth counting.
+        """
+        content = self._content
+        first = await self.read_chunk()
+        if not first or (content.at_eof() and len(first) <= max_bytes):
+            return first
+        chunks = [first]
+        size = len(first)
+        while chunk := await self.read_chunk():
+            size += len(chunk)
+            if size > max_bytes:
+                raise BadResponse(
+                    f"the upstream's answer is larger than {max_bytes} bytes"
+                    " (limits.max_response_bytes)"
+                )
+            if take is not None:
+                take(len(chunk))
+            chunks.append(chunk)
+        return first if len(chunks) == 1 else b"".join(chunks)
+
+    async def pump(self, take: Take, *, again: bool) -> bool:
+        """Hand what comes to `take`, at the moment at which it comes: False once `take` can take no
+        more, True when there is no more, or the way of this call knows no short cut. Then
+        `read_chunk` goes on. `again` is that of `read_chunk`.
+
+        `take` calls `progressed` when what it was given was worth something. Raises what it raises,
+        and nothing else.
+        """
+        self.timer.wait_begins(again=again)
+        try:
+            return await self._carrier.pump(take)
+        finally:
+            self.timer.wait_ends()
+
+    def progressed(self) -> None:
+        """What was handed on last was worth something: the wait for more begins anew."""
+        self.timer.wait_begins()
+
+    @property
+    def longest_silence_s(self) -> float:
+        """The longest wait between two events of a stream, in seconds."""
+        return self.timer.longest_s
+
+    def when_over(self, call: Callable[[], None]) -> None:
+        """Have `call` called when the answer is over, however it ends."""
+        self._when_over = (*self._when_over, call)
+
+    def release(self) -> None:
+        """The answer was read to its end: the connection may serve again."""
+        self._carrier.release()
+        self._end()
+
+    def close(self) -> None:
+        """Drop the connection, whatever is still to come on it."""
+        self._carrier.close()
+        self._end()
+
+    def _end(self) -> None:
+        calls, self._when_over = self._when_over, ()
+        for call in calls:
+            call()

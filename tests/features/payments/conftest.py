@@ -1,0 +1,46 @@
+"""Fixtures for tests of payments without the rest of the router."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bitrouter.config.schema import Duration
+from bitrouter.config.schema import Facilitator as Settings
+from bitrouter.payments import facilitator as facilitator_module
+from bitrouter.payments.counters import Counters
+from bitrouter.payments.facilitator import Facilitator
+from tests.support.facilitator import FakeFacilitator
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeFacilitator]:
+    """A facilitator that says what is true."""
+    facilitator = FakeFacilitator()
+    await facilitator.start()
+    yield facilitator
+    await facilitator.stop()
+
+
+@pytest.fixture(autouse=True)
+def _quick_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verify is asked once more after 10 ms."""
+    monkeypatch.setattr(facilitator_module, "_REPEAT_AFTER_S", 0.01)
+
+
+@pytest.fixture
+def counters() -> Counters:
+    """What is counted."""
+    return Counters()
+
+
+@pytest.fixture
+async def client(fake: FakeFacilitator, counters: Counters) -> AsyncIterator[Facilitator]:
+    """Our client of it, which waits half a second."""
+    settings = Settings(
+        url=f"{fake.url}/", verify_timeout=Duration(0.5), settle_timeout=Duration(0.5)
+    )
+    facilitator = Facilitator(
+        settings, wall=lambda: 1_800_000_000.0, counters=counters, resource_url="https://r.example"
+    )
+    yield facilitator
+    await facilitator.close()

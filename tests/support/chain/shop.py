@@ -1,0 +1,177 @@
+"""A router that sells answers, and what a test asks of it."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from x402.schemas import PaymentRequired, SettleResponse
+
+from tests.support.chain.addresses import NETWORK
+from tests.support.chain.background import LIMIT_S
+from tests.support.chain.facilitator import FacilitatorServer
+from tests.support.chain.payer import SIGNATURE, Payer, encode, terms
+from tests.support.chain.world import World
+from tests.support.dialects import CHAT, INPUT_TOKENS, OUTPUT_TOKENS, Dialect, provider, route_to
+from tests.support.faults import complete
+from tests.support.router import RunningRouter
+from tests.support.upstream import Received, Reply, ScriptedUpstream
+
+PURSE = 1_000_000  # what a payer has at first: a dollar
+PRICE = {"input": 0.3, "output": 1.25}  # USD per million tokens: so many units a token
+CHARGE = ceil(INPUT_TOKENS * 0.3 + OUTPUT_TOKENS * 1.25)  # for what every dialect's answer reports
+FLAT = 10_000  # of model `flat`: a cent
+
+OFFERS: Mapping[str, Mapping[str, str]] = {
+    "upto": {"scheme": "upto"},
+    "exact": {"scheme": "exact"},
+    "exact by Permit2": {"scheme": "exact", "asset_transfer_method": "permit2"},
+}
+
+
+def answers(dialect: Dialect) -> Callable[[Received], Reply]:
+    """What a provider of this protocol says: a stream to whom asks for one."""
+
+    def answer(received: Received) -> Reply:
+        streams = "stream" in received.target or json.loads(received.body).get("stream")
+        return complete(dialect, stream=bool(streams))
+
+    return answer
+
+
+def delivered(dialect: Dialect) -> list[str]:
+    """The events of its stream that a client gets: OpenAI's tell the usage to who asks for it."""
+    return [one.decode() for one in dialect.events if dialect is not CHAT or b'"usage"' not in one]
+
+
+def shop_settings(
+    dialect: Dialect, upstream: str, facilitator: str, seller: str, *offers: str, **x402: Any
+) -> dict[str, Any]:
+    """bitrouter.yaml: model `m` costs by the token, `flat` by the call, `free` is not for sale."""
+    accepts = [
+        {**OFFERS[name], "network": NETWORK, "asset": "usdc", "pay_to": seller}
+        for name in offers or ("upto", "exact")
+    ]
+    payments = {
+        "enabled": True,
+        "public_base_url": "https://router.example",
+        "facilitator": {"url": facilitator, **x402.pop("facilitator_settings", {})},
+        "accepts": accepts,
+    }
+    return {
+        "providers": {"p1": provider(dialect, upstream)},
+        "models": {
+            "m": route_to("p1", price=PRICE),
+            "flat": route_to("p1", price={"call": "0.01"}),
+            "free": route_to("p1"),
+        },
+        "payments": {"x402": payments | x402},
+    }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client got."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def required(self) -> PaymentRequired:
+        """The terms that it holds."""
+        return terms(self.headers)
+
+    @property
+    def reason(self) -> str:
+        """Why it asks for a payment."""
+        found = self.required.error
+        assert found is not None
+        return found
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A running router whose `upstream` is a provider, and who is paid for its answers."""
+
+    router: RunningRouter
+    world: World
+    facilitator: FacilitatorServer
+    seller: str
+    upstream: ScriptedUpstream
+
+    @property
+    def url(self) -> str:
+        """The router's address."""
+        return self.router.url
+
+    @property
+    def earned(self) -> int:
+        """What the seller has."""
+        return self.world.balance(self.seller)
+
+    async def until_it_sells(self) -> None:
+        """Wait until the router knows what its facilitator can do."""
+        async with asyncio.timeout(LIMIT_S):
+            while (await self.ask()).status == 503:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+
+    async def ask(
+        self,
+        payment: object = None,
+        dialect: Dialect = CHAT,
+        model: str = "m",
+        *,
+        stream: bool = False,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One request; `payment` is a payload, or the text of a header."""
+        paid = {} if payment is None else self.payment_header(payment)
+        async with self.router.http.post(
+            dialect.path(model, stream=stream),
+            json=body or dialect.body(model, stream=stream),
+            headers={**(headers or {}), **paid},
+        ) as answer:
+            return Answer(answer.status, answer.headers, await answer.read())
+
+    def payment_header(self, payment: object) -> dict[str, str]:
+        """The header for a payload, or for the text of a header."""
+        return {SIGNATURE: payment if isinstance(payment, str) else encode(payment)}
+
+    async def offer(self, **request: Any) -> PaymentRequired:
+        """The terms of a request."""
+        answer = await self.ask(**request)
+        assert answer.status == 402, answer
+        return answer.required
+
+    async def signed(self, payer: Payer, **request: Any) -> dict[str, Any]:
+        """A payment for a request."""
+        return await asyncio.to_thread(payer.sign, await self.offer(**request))
+
+    def check_paid(self, payer: Payer, told: SettleResponse, units: int) -> None:
+        """The receipt is true, and nothing was taken but what it says."""
+        assert told.success
+        assert told.amount == str(units)
+        assert told.network == NETWORK
+        assert told.payer is not None
+        assert told.payer.lower() == payer.address.lower()
+        assert self.world.chain.mined[told.transaction].succeeded
+        assert self.earned == units
+        assert self.world.balance(payer.address) == PURSE - units
+
+    async def payment(self, request_id: str) -> dict[str, Any]:
+        """What the router says of a payment."""
+        async with self.router.http.get(f"/v1/payments/{request_id}") as answer:
+            assert answer.status == 200, await answer.text()
+            found: dict[str, Any] = await answer.json()
+            return found
+
+    async def until_payment(self, request_id: str, state: str) -> dict[str, Any]:
+        """Wait until the router says that a payment is in this state."""
+        async with asyncio.timeout(LIMIT_S):
+            while (found := await self.payment(request_id))["state"] != state:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+        return found
