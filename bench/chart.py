@@ -52,7 +52,8 @@ def _bar(bar: Bar, top: int, scale: float) -> Iterable[str]:
     least, most = (_LABELS + one(bar.values) * scale for one in (min, max))
     colour = _COLOURS[0] if bar.limit is None or median <= bar.limit else "#dc2626"
     yield _text(_LABELS - 8, middle + 4, bar.name, anchor="end")
-    yield f'<rect x="{_LABELS}" y="{top}" width="{median * scale:.1f}" height="18" fill="{colour}"/>'
+    size = f'x="{_LABELS}" y="{top}" width="{median * scale:.1f}" height="18"'
+    yield f'<rect {size} fill="{colour}"/>'
     yield (f'<line x1="{least:.1f}" x2="{most:.1f}" y1="{middle}" y2="{middle}" stroke="#111827"/>')
     if bar.limit is not None:
         at = _LABELS + bar.limit * scale
@@ -80,8 +81,9 @@ def lines(title: str, subtitle: str, axes: tuple[str, str], shown: Sequence[Line
         y = bottom - share * height
         parts.append(f'<line x1="{left}" x2="{right}" y1="{y}" y2="{y}" stroke="#e5e7eb"/>')
         parts.append(_text(left - 8, y + 4, f"{most * share:,.0f}", anchor="end"))
-    for x in sorted(set(xs)):
-        parts.append(_text(place(x, 0)[0], bottom + 18, f"{x:,g}", anchor="middle"))
+    parts += [
+        _text(place(x, 0)[0], bottom + 18, f"{x:,g}", anchor="middle") for x in sorted(set(xs))
+    ]
     parts.append(_text((left + right) / 2, bottom + 38, axes[0], anchor="middle"))
     parts.append(_text(left - 60, 74, axes[1]))
     for number, line in enumerate(shown):

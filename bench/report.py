@@ -47,8 +47,8 @@ class Host(msgspec.Struct, frozen=True):
 
 
 class Bench(msgspec.Struct, frozen=True):
-    """All of one bench. `peak_mb` is by target; `open_loop` too, for the same rates; `pairs` are the
-    translators alone.
+    """All of one bench. `peak_mb` is by target, `open_loop` too, for the same rates; `pairs` are
+    the translators alone.
     """
 
     host: Host

@@ -26,6 +26,7 @@ _KEY: Final = re.compile(rb'[ \t\n\r]*("(?:[^"\\]++|\\.)*+")[ \t\n\r]*:[ \t\n\r]
 _COMMA: Final = re.compile(rb"[ \t\n\r]*,")
 _END: Final = re.compile(rb"[ \t\n\r]*\}[ \t\n\r]*")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_LARGE: Final = 16 * 1024
 _START: Final = re.compile(rb"[ \t\n\r]*\{")
 
 
@@ -190,7 +191,10 @@ def replace_value(body: bytes, fields: Fields, name: str, value: bytes) -> bytes
     Raises InvalidRequest for a duplicate key, KeyError when there is no such member.
     """
     member = locate(body, fields)[name]
-    return b"".join((body[: member.value], value, body[member.end :]))
+    if len(body) < _LARGE:
+        return b"".join((body[: member.value], value, body[member.end :]))
+    view = memoryview(body)  # or the rest would be copied twice
+    return b"".join((view[: member.value], value, view[member.end :]))
 
 
 def set_value(body: bytes, fields: Fields, name: str, value: bytes) -> bytes:

@@ -110,12 +110,22 @@ class PayerLimited(RouterError):
     outcome = "payment"
 
 
+class PaymentExpired(RouterError):
+    """A stream that went on for as long as its payment is good."""
+
+    status = 402
+    code = "payment_expired"
+    outcome = "payment"
+
+
 class SettlementUnknown(RouterError):
     """Whether a payment was settled is not known yet. The same request may be repeated."""
 
     status = 502
     code = "settlement_unknown"
     outcome = "payment"
+    # The vendors' SDKs repeat a 502 by themselves: each time with a payment that is signed anew.
+    headers = MappingProxyType({"x-should-retry": "false"})
 
 
 class PaymentsUnavailable(RouterError):

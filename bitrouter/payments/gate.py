@@ -250,6 +250,10 @@ class Gate(Generic[Answer]):
 
     # -- after the call -------------------------------------------------------------------------
 
+    def remaining_s(self, payment: Payment) -> float:
+        """How long the payer's signature is good from now on, in seconds."""
+        return payment.authorization.expires_at - self._wall()
+
     def receipt_text(self, receipt: Receipt) -> str:
         """The receipt as a header has it."""
         return encode_header(receipt)

@@ -18,7 +18,7 @@ from bitrouter.payments.supported import SupportedKinds
 from bitrouter.protocols.base import Bound
 from bitrouter.routing.table import Route, RouteTable
 
-_MAX_FORMER: Final = 4
+_MAX_FORMER: Final = 8
 # What a provider remembers of a conversation, where the model's window is not known.
 _MOST_RECALLED: Final = 128_000
 _MAX_UNITS: Final = 1 << 128

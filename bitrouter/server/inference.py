@@ -132,7 +132,7 @@ class Inference:
                 return await relay_whole(request, answer, record)
             if answer.rescue is None:
                 lease.end()
-            out = await relay_stream(request, answer, record, self._services.is_ending)
+            out = await relay_stream(request, answer, record, self._services.why_ending)
             self._note_end(record)
             return out
 

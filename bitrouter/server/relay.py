@@ -1,7 +1,6 @@
 """The way of an answer from the upstream to the client."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Final, Protocol
 
 import msgspec
@@ -12,7 +11,6 @@ from bitrouter.config.schema import Secret
 from bitrouter.errors import (
     BadResponse,
     RouterError,
-    ShuttingDown,
     StreamRefused,
     UpstreamError,
     is_about_router,
@@ -23,7 +21,7 @@ from bitrouter.redact import redact
 from bitrouter.server.keepalive import Keepalive
 from bitrouter.server.outgoing import OutStream, send_whole
 from bitrouter.server.record import Notes, Record
-from bitrouter.server.toll import Toll
+from bitrouter.server.toll import Toll, WhyEnding
 from bitrouter.upstream.response import UpstreamResponse
 
 # How long an upstream may keep its connection open after the protocol's own end of the answer.
@@ -103,11 +101,11 @@ async def relay_whole(
 
 
 async def relay_stream(
-    request: web.BaseRequest, answer: StreamAnswer, record: Record, is_ending: Callable[[], bool]
+    request: web.BaseRequest, answer: StreamAnswer, record: Record, why_ending: WhyEnding
 ) -> web.StreamResponse:
     """Copy a stream to the client through its transform. From here on errors travel in it.
 
-    A cancellation while `is_ending` is the router's own end: the client is told so.
+    A cancellation for which `why_ending` has a reason is our own doing: the client is told it.
 
     No `except` stands around the writes: a client that goes away makes aiohttp raise an error that
     its client side raises too, and the upstream is not to blame for it.
@@ -115,16 +113,20 @@ async def relay_stream(
     record.status = 200
     record.outcome = "client_gone"  # unless the end below is reached
     toll = answer.toll
-    out = toll.stream(answer.headers) if toll else OutStream(status=200, headers=answer.headers)
+    if toll is None:
+        out = OutStream(status=200, headers=answer.headers)
+    else:
+        out = toll.stream(answer.headers)
+        why_ending = toll.why_ending(why_ending)
     keepalive = Keepalive(out, answer.keepalive)
     try:
         await out.prepare(request)  # the commit point
         if not answer.opening:
             out.commit()
-        data, error = await _relay(out, answer, record, keepalive, is_ending)
+        data, error = await _relay(out, answer, record, keepalive, why_ending)
         transform = answer.transform
         if answer.rescue is not None and not transform.complete:
-            sink = _Sink(out, record, keepalive, is_ending)
+            sink = _Sink(out, record, keepalive, why_ending)
             transform, data = await _go_on(sink, answer, answer.rescue, data, error)
         if data:
             await out.write(data)
@@ -137,7 +139,7 @@ async def relay_stream(
             _conclude(record, transform, error)
     except (ConnectionResetError, BrokenPipeError, asyncio.CancelledError):
         if toll is not None:
-            toll.broken_off(record.usage, by_client=not is_ending())
+            toll.broken_off(record.usage, by_client=why_ending() is None)
         raise
     finally:
         if toll is not None:
@@ -151,7 +153,7 @@ async def _relay(
     answer: StreamAnswer,
     record: Record,
     keepalive: Keepalive,
-    is_ending: Callable[[], bool],
+    why_ending: WhyEnding,
 ) -> tuple[bytes, RouterError | None]:
     """Copy what one upstream says until it ends. Returns what is still to be written, and the error
     by which it ended.
@@ -165,7 +167,7 @@ async def _relay(
                 keepalive.quiet = False
                 await out.write(data)  # waits while the client is slow, and so does the upstream
             await out.wait_for_room()
-            data, error, ended = await _next(upstream, transform, pour, is_ending)
+            data, error, ended = await _next(upstream, transform, pour, why_ending)
             if transform.failed is not None:
                 data = masked(data, answer.api_key)
     finally:
@@ -226,7 +228,7 @@ class _Sink(msgspec.Struct, frozen=True):
     out: OutStream
     record: Record
     keepalive: Keepalive
-    is_ending: Callable[[], bool]
+    why_ending: WhyEnding
 
 
 async def _go_on(
@@ -241,22 +243,22 @@ async def _go_on(
         if data:
             sink.keepalive.quiet = False
             await sink.out.write(data)
-        successor = await _successor(rescue, error, sink.is_ending)
+        successor = await _successor(rescue, error, sink.why_ending)
         if successor is None:
             return part.transform, masked(rescue.last_words(), answer.api_key)
         part = successor
-        data, error = await _relay(sink.out, part, sink.record, sink.keepalive, sink.is_ending)
+        data, error = await _relay(sink.out, part, sink.record, sink.keepalive, sink.why_ending)
     return part.transform, data
 
 
 async def _successor(
-    rescue: Rescue, error: RouterError | None, is_ending: Callable[[], bool]
+    rescue: Rescue, error: RouterError | None, why_ending: WhyEnding
 ) -> StreamAnswer | None:
     """See Rescue. When the router is being stopped, nobody goes on any more."""
     try:
         return await rescue.successor(error)
     except asyncio.CancelledError:
-        if not is_ending() or _uncancelled():
+        if why_ending() is None or _uncancelled():
             raise
         return None
 
@@ -270,7 +272,7 @@ async def _next(
     upstream: UpstreamResponse,
     transform: Transform,
     pour: _Pour,
-    is_ending: Callable[[], bool],
+    why_ending: WhyEnding,
 ) -> tuple[bytes, RouterError | None, bool]:
     """What to send next, the error that ends the stream, and whether the upstream ended it."""
     try:
@@ -288,9 +290,9 @@ async def _next(
             error.outcome = TRUNCATED  # it had begun well
         return transform.finish(error), error, False
     except asyncio.CancelledError:
-        if not is_ending() or _uncancelled():
+        end = why_ending()
+        if end is None or _uncancelled():
             raise
-        end = ShuttingDown("the router was stopped before the answer was complete")
         return pour.given_back() + transform.finish(end), end, False
     try:
         if not chunk:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from bitrouter.access.keys import Key, KeyRing
 from bitrouter.config.schema import X402, Provider
+from bitrouter.errors import RouterError, ShuttingDown
 from bitrouter.exchange.exchange import Means
 from bitrouter.exchange.inquiry import Inquiry
 from bitrouter.exchange.plan import Target
@@ -109,6 +110,12 @@ class Services:
     def is_ending(self) -> bool:
         """Whether what is cancelled now is cancelled because the router is being stopped."""
         return self.ending
+
+    def why_ending(self) -> RouterError | None:
+        """What a client is told whose answer is broken off; None unless it is we who do that."""
+        if not self.ending:
+            return None
+        return ShuttingDown("the router was stopped before the answer was complete")
 
     def end_running(self) -> None:
         """Break off what is running: each client gets its protocol's own error."""

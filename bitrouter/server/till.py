@@ -29,6 +29,7 @@ from bitrouter.server.relay import Answer, StreamAnswer, WholeAnswer
 from bitrouter.server.toll import Toll
 
 _GENERATE: Final = "generate"
+_SETTLE_BEFORE_S: Final = 60.0  # that a signature runs out (x402.md, 10.4)
 _EXAMPLE: Final = ("MODEL", "Hello")
 
 Produce = Callable[[], Awaitable[Answer]]
@@ -188,6 +189,7 @@ class Till:
             tally=tally,
             estimate=goods.size.tokens if goods.size else 0,
             charges_broken=streams.charge_partial and is_metered,
+            lasts_s=_stream_s(self.gate.remaining_s(purchase.payment)),
         )
         return msgspec.structs.replace(answer, toll=toll)
 
@@ -258,6 +260,11 @@ class _Goods:
             digest.update(self.inquiry.request.body)
             self._digest = digest.digest()
         return self._digest
+
+
+def _stream_s(remaining_s: float) -> float:
+    """How long a stream may go on whose payment is good for so long. A short life is halved."""
+    return max(remaining_s - _SETTLE_BEFORE_S, remaining_s / 2)
 
 
 def _unnamed(claim: Claim) -> str:

@@ -5,16 +5,22 @@ a comment, which every reader of event streams skips, before the last event, whe
 protocol suffers that (x402.md, 10.3).
 """
 
+import asyncio
 import re
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import msgspec
 from multidict import CIMultiDict
 
+from bitrouter.errors import PaymentExpired, RouterError
 from bitrouter.exchange.tally import Tally
 from bitrouter.ir import Usage
 from bitrouter.server.outgoing import OutStream
 
+WhyEnding = Callable[[], RouterError | None]
+
+_TOO_LONG: Final = "the payment's signature is about to run out; what came until now is charged"
 _COMMENT: Final = b": x402-payment-response %b\n\n"
 
 
@@ -77,7 +83,8 @@ class TolledStream(OutStream):
 
 class Toll:
     """What a stream owes. `estimate` is the tokens of the request, where nobody else counts them;
-    `charges_broken` says whether what a broken stream has brought is charged.
+    `charges_broken` says whether what a broken stream has brought is charged; `lasts_s` is how long
+    it may go on, for it must be settled while the signature is good.
     """
 
     def __init__(
@@ -88,28 +95,48 @@ class Toll:
         tally: Tally | None,
         estimate: int,
         charges_broken: bool,
+        lasts_s: float,
     ) -> None:
         self._sale = sale
         self._last_event = last_event
         self._tally = tally
         self._estimate = estimate
         self._charges_broken = charges_broken
+        self._lasts_s = lasts_s
         self._is_concluded = False
+        self._is_expired = False
+        self._alarm: asyncio.TimerHandle | None = None
 
     def stream(self, headers: CIMultiDict[str]) -> TolledStream:
-        """The stream to the client."""
+        """The stream to the client. When its time is up, the task that runs now is cancelled."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        self._alarm = loop.call_later(self._lasts_s, self._expire, task)
         self._out = TolledStream(headers, self._last_event, self._tally)
         return self._out
 
+    def why_ending(self, otherwise: WhyEnding) -> WhyEnding:
+        """The reason of a cancellation: the time is up, or what `otherwise` says."""
+        return lambda: PaymentExpired(_TOO_LONG) if self._is_expired else otherwise()
+
+    def _expire(self, task: asyncio.Task[object] | None) -> None:
+        self._is_expired = True
+        if task is not None:
+            task.cancel()
+
+    def _conclude(self) -> None:
+        self._is_concluded = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+
     async def conclude(self, usage: Usage | None, *, complete: bool) -> None:
         """The upstream has said all: settle, and let the end of it go. Nothing is charged for what
-        broke off, unless the configuration says so.
+        broke off, unless the configuration says so, or its time was up.
         """
-        self._is_concluded = True
+        self._conclude()
         receipt = None
         if complete:
             receipt = await self._sale.settle(self._counted(usage or Usage()))
-        elif self._charges_broken:
+        elif self._charges_broken or self._is_expired:
             receipt = await self._sale.settle(self._so_far(usage or Usage()))
         else:
             self._sale.release()
@@ -121,8 +148,8 @@ class Toll:
         """
         if self._is_concluded:
             return
-        self._is_concluded = True
-        if by_client:
+        self._conclude()
+        if by_client or self._is_expired:
             self._sale.settle_later(self._so_far(usage or Usage()))
         else:
             self._sale.release()

@@ -17,7 +17,7 @@ class ReadTimer:
     Setting a timer for every chunk would cost more than relaying it. So one timer is kept, which
     looks, when it rings, whether the wait that is going on has lasted too long, and is set again
     for when it would have. A wait that has not begun, because the client is slow to take what it
-    was sent, is not the upstream's.
+    was sent, is not the upstream's. `longest_s` is the longest wait between two events of a stream.
 
     A timer that belongs to a connection goes on to the next answer with `rest`, and is not set
     again for one either: to set and to cancel one took 2 us a request. While nothing is waited for
@@ -91,22 +91,18 @@ class ReadTimer:
         if again and self._last is not None:
             self._deadline = self._last
         else:
-            if self._deadline is not None and self._counts:
-                self._note_wait()
-            self._deadline = self._last = self._absolute or self._loop.time() + self._span
+            by = self._absolute or self._loop.time() + self._span
+            if self._counts and self._deadline is not None and by - self._deadline > self.longest_s:
+                self.longest_s = by - self._deadline  # put off by as much as has passed
+            self._deadline = self._last = by
 
     def wait_ends(self) -> None:
         """They came."""
-        if self._counts:
-            self._note_wait()
-        self._deadline = None
-
-    def _note_wait(self) -> None:
-        """A wait between two events is over: `longest_s` is the longest of them so far."""
-        if self._last is not None:
-            waited_s = self._loop.time() - (self._last - self._span)
+        if self._counts and self._last is not None:
+            waited_s = self._loop.time() + self._span - self._last
             if waited_s > self.longest_s:
                 self.longest_s = waited_s
+        self._deadline = None
 
     def rest(self) -> None:
         """The answer is over. There may be another one."""

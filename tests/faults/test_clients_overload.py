@@ -427,9 +427,10 @@ async def test_who_asks_how_the_router_is_has_room_beyond_the_limit(
     async with several(router, 5) as opened, AsyncExitStack() as reserve:
         for connection in opened:
             await connection.send(b"GET")
-        extra = [await reserve.enter_async_context(connect(router.url)) for _ in range(RESERVED)]
-        for watching in extra:
-            await watching.send(question[:3])
+        extra = []
+        for _ in range(RESERVED):
+            extra.append(await reserve.enter_async_context(connect(router.url)))
+            await extra[-1].send(question[:3])  # or it were idle, and closed for the next one
         async with connect(router.url) as one_more:
             assert (await one_more.receive()).status == 503  # the reserve has an end as well
         await extra[0].send(question[3:], question)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import socket
 import ssl
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from aiohttp.http_parser import HttpRequestParserPy
 
 from bitrouter.cli import examine, reach
 from bitrouter.cli.main import main
@@ -229,7 +231,7 @@ async def test_state_files_that_are_damaged_are_told(
 
 
 def test_too_few_descriptors_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examine.resource, "getrlimit", lambda which: (1024, 4096))
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, 4096))
     assert examine.descriptors(1000).state == "ok"
     found = examine.descriptors(2000)
     assert (found.state, "LimitNOFILE=4128" in found.advice) == ("warn", True)
@@ -238,7 +240,7 @@ def test_too_few_descriptors_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_interpreter_without_the_compiled_parser_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(examine, "HttpRequestParser", examine.HttpRequestParserPy)
+    monkeypatch.setattr(examine, "HttpRequestParser", HttpRequestParserPy)
     found = {one.check: one.state for one in examine.interpreter()}
     assert found["aiohttp"] == "fail"
 

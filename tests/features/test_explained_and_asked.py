@@ -79,6 +79,8 @@ def disturb(router: RunningRouter, chance: random.Random) -> None:
                     breakers.rest(key, now, 600, firm=False)
                 case 3:  # told to wait
                     breakers.rest(key, now, 600, firm=True)
+                case _:  # left as it is
+                    pass
 
 
 async def explained(router: RunningRouter, model: str, dialect: Dialect) -> str | None:

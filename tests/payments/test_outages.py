@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from openai import APIStatusError, AsyncOpenAI
 
 from tests.payments.conftest import MakePayer, OpenShop
 from tests.support.chain.background import until
@@ -174,6 +175,25 @@ async def test_an_outcome_unknown_is_502_without_terms_and_the_answer_can_be_had
     assert later.body == CHAT.answer
     assert shop.earned == earned
     assert len(shop.upstream.received) == 1
+
+
+async def test_an_outcome_unknown_makes_no_sdk_pay_again(
+    open_shop: OpenShop, make_payer: MakePayer
+) -> None:
+    shop = await open_shop(CHAT, facilitator_settings={"settle_timeout": "300ms"})
+    payer = make_payer("upto")
+    shop.facilitator.settle.close()
+    http = payer.httpx2()
+    async with AsyncOpenAI(base_url=shop.url + "/v1", api_key="none", http_client=http) as client:
+        with pytest.raises(APIStatusError) as caught:
+            await client.chat.completions.create(
+                model="m", messages=[{"role": "user", "content": "Hi"}]
+            )
+    assert caught.value.status_code == 502
+    assert len(shop.upstream.received) == 1
+    shop.facilitator.settle.open()
+    await until(lambda: shop.earned > 0)
+    assert shop.earned == CHARGE
 
 
 async def test_a_settlement_that_nobody_heard_of_is_made_when_the_facilitator_is_back(

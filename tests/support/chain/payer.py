@@ -82,29 +82,27 @@ class Payer:
         return made.model_dump(by_alias=True, exclude_none=True, mode="json")
 
 
-class PayingTransport(httpx2.AsyncBaseTransport):
-    """The x402 package pays over httpx, the vendors' SDKs speak httpx2: this joins them."""
+class PayingTransport(httpx2.AsyncHTTPTransport):
+    """The x402 package pays over httpx, the vendors' SDKs speak httpx2: this joins them, in the
+    way that docs/payments.md shows.
+    """
 
     def __init__(self, payer: x402HTTPClient) -> None:
+        super().__init__()
         self._payer = payer
-        self._inner = httpx2.AsyncHTTPTransport()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send it, and once more with a payment when one is asked for."""
         await request.aread()
-        answer = await self._inner.handle_async_request(request)
-        if answer.status_code != 402 or SIGNATURE in request.headers:
+        answer = await super().handle_async_request(request)
+        if answer.status_code != 402:
             return answer
         body = await answer.aread()
         headers, _ = await self._payer.handle_402_response(
             dict(answer.headers), body, str(request.url)
         )
         request.headers.update(headers)
-        return await self._inner.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._inner.aclose()
+        return await super().handle_async_request(request)
 
 
 def encode(payload: object) -> str:

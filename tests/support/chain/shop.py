@@ -59,6 +59,7 @@ def shop_settings(
         "public_base_url": "https://router.example",
         "facilitator": {"url": facilitator, **x402.pop("facilitator_settings", {})},
         "accepts": accepts,
+        "streams": {"receipt_hold": "15s"},  # longer than a busy machine takes to settle
     }
     return {
         "providers": {"p1": provider(dialect, upstream)},
@@ -112,10 +113,10 @@ class Shop:
         """What the seller has."""
         return self.world.balance(self.seller)
 
-    async def until_it_sells(self) -> None:
+    async def until_it_sells(self, model: str = "m") -> None:
         """Wait until the router knows what its facilitator can do."""
         async with asyncio.timeout(LIMIT_S):
-            while (await self.ask()).status == 503:  # noqa: ASYNC110 - nobody tells
+            while (await self.ask(model=model)).status == 503:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
 
     async def ask(

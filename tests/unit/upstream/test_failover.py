@@ -557,3 +557,29 @@ async def test_an_endpoints_failure_says_more_than_that_another_could_not_be_ask
     script = Script(*(answers[place] for place in order))
 
     assert (await script.fails()).last is failure
+
+
+# -- what is reported ---------------------------------------------------------------------------
+
+
+async def test_a_repeat_and_a_fail_over_are_reported_of_who_failed() -> None:
+    script = Script(rejected(500), rejected(500), "hello")
+    assert await script.run() == "hello from b"
+    assert script.told == ["a fails", "a fails", "b answers"]
+    assert script.noted == ["a repeated", "a passed on"]
+
+
+async def test_a_request_that_is_answered_at_once_has_nothing_to_report() -> None:
+    script = Script("hello")
+    await script.run()
+    assert script.noted == []
+
+
+async def test_a_breaker_that_opens_is_reported_once() -> None:
+    script = Script(*(rejected(504) for _ in range(4)), endpoints=ENDPOINTS[:1], failures=3)
+    for _ in range(3):
+        await script.fails()
+    assert script.noted == ["a open"]
+    with pytest.raises(AllResting):
+        await script.run()
+    assert script.noted == ["a open"]

@@ -174,3 +174,69 @@ def test_who_has_had_all_the_time_there_is_is_not_asked_again(
 
     assert names(expired) == ["total"]
     assert not expired[0].retryable
+
+
+# -- silences -----------------------------------------------------------------------------------
+
+
+def stream_of(timer: ReadTimer, clock: Clock) -> None:
+    """From now on the waits are those of a stream whose first event took 8 s to come."""
+    timer.limit_whole("stream_total", 100)
+    timer.limit_all_waits("first_byte", 20, clock.time() + 20)
+    timer.wait_begins()
+    clock.turn(8)
+    timer.wait_ends()
+    timer.limit_each_wait("idle", 10)
+
+
+def test_longest_silence_is_that_between_two_events(clock: Clock, timer: ReadTimer) -> None:
+    stream_of(timer, clock)
+    assert timer.longest_s == 0
+    for silence_s in (1, 4, 2):
+        timer.wait_begins()
+        clock.turn(silence_s)
+        timer.wait_ends()
+        clock.turn(5)  # the client is slow to take it
+    assert timer.longest_s == 4
+
+
+def test_events_within_one_wait_end_silences_too(clock: Clock, timer: ReadTimer) -> None:
+    stream_of(timer, clock)
+    timer.wait_begins()
+    for silence_s in (1, 6, 2):
+        clock.turn(silence_s)
+        timer.wait_begins()
+    clock.turn(3)
+    timer.wait_ends()
+    assert timer.longest_s == 6
+
+
+def test_bytes_that_are_worth_nothing_end_no_silence(clock: Clock, timer: ReadTimer) -> None:
+    stream_of(timer, clock)
+    timer.wait_begins()
+    for _ in range(3):
+        clock.turn(2)
+        timer.wait_ends()
+        timer.wait_begins(again=True)
+    clock.turn(1)
+    timer.wait_ends()
+    assert timer.longest_s == 7
+
+
+def test_wait_for_the_end_of_the_connection_is_no_silence(clock: Clock, timer: ReadTimer) -> None:
+    stream_of(timer, clock)
+    timer.limit_each_wait("idle", 10)  # the answer is complete
+    timer.wait_begins()
+    clock.turn(9)
+    timer.wait_ends()
+    assert timer.longest_s == 0
+
+
+def test_next_answer_has_its_own_silences(clock: Clock, timer: ReadTimer) -> None:
+    stream_of(timer, clock)
+    timer.wait_begins()
+    clock.turn(5)
+    timer.wait_ends()
+    timer.rest()
+    stream_of(timer, clock)
+    assert timer.longest_s == 0
