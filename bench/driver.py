@@ -31,7 +31,7 @@ class _Load:
         self._target = target
         self._used_ns = 0
         self._process = subprocess.Popen(
-            python("bench.load", target.port, scenario.name),
+            python("bench.load", target.port, msgspec.json.encode(scenario).decode()),
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -1,12 +1,13 @@
 """A closed-loop client: each connection sends its next request when the last one is answered.
 
-Run as `python -m bench.load PORT SCENARIO`. It connects, warms up and writes a line. Then for each
+Run as `python -m bench.load PORT SCENARIO`, the scenario as JSON. It connects, warms up and writes a line. Then for each
 line with a number it runs for so many seconds and writes a line; at the end of its input it writes
 what it saw in all of them as JSON (`Seen`). An answer that is not exactly the expected one ends it.
 """
 
 import asyncio
 import functools
+import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ import uvloop
 
 from bench.content import EVENT_GAP_S, STAMP
 from bench.http1 import Response
-from bench.scenarios import SCENARIOS, Scenario, is_answer, request
+from bench.scenarios import Scenario, is_answer, request
 
 _WARM_UP_REQUESTS: Final = 64
 _ANSWER_WITHIN_S: Final = 30.0
@@ -150,10 +151,17 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
 
 
+def allow_descriptors() -> None:
+    """Raise the soft limit of open files, which thousands of connections need."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def main() -> None:
-    """Run the scenario that the command line names."""
-    port, name = sys.argv[1:]
-    scenario = next(scenario for scenario in SCENARIOS if scenario.name == name)
+    """Run the scenario of the command line."""
+    port, given = sys.argv[1:]
+    scenario = msgspec.json.decode(given, type=Scenario)
+    allow_descriptors()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         seen = runner.run(run(int(port), scenario))
     print(msgspec.json.encode(seen).decode(), flush=True)

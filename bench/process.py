@@ -63,9 +63,9 @@ class Child:
         """The process id."""
         return self._process.pid
 
-    def wait_until_ready(self, path: str | None = None) -> float:
+    def wait_until_ready(self, path: str | None = None, *, within_s: float = _UP_WITHIN_S) -> float:
         """Seconds from start until it listens, or until a GET of `path` is answered with 200."""
-        until = self.started_at + _UP_WITHIN_S
+        until = self.started_at + within_s
         while not _answers(self.port, path):
             if self._process.poll() is not None or time.perf_counter() > until:
                 raise RuntimeError(f"{' '.join(self._command)} does not serve:\n{self._said()}")

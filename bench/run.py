@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from bench import report, startup
-from bench.content import MODEL, UPSTREAM_MODEL
+from bench.content import EVENT_GAP_S, MODEL, UPSTREAM_MODEL
 from bench.driver import drive
 from bench.micro.translate import QUICK_REPEATS, REPEATS, PairCost
 from bench.openloop import Latency
@@ -126,10 +126,14 @@ def _measure_pairs(repeats: int) -> list[PairCost]:
 
 
 def start_targets(
-    stack: contextlib.ExitStack, serve: Sequence[str] = ("bitrouter", "serve")
+    stack: contextlib.ExitStack,
+    serve: Sequence[str] = ("bitrouter", "serve"),
+    *,
+    more_models: str = "",
+    event_gap_s: float = EVENT_GAP_S,
 ) -> Mapping[str, Child]:
-    """Start everything, the router by the module and the verb in `serve`. Proxies have a core of
-    their own.
+    """Start everything, the router by the module and the verb in `serve`, with more lines for
+    section `models`. Proxies have a core of their own.
     """
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     up, bare, router = free_port(), free_port(), free_port()
@@ -138,10 +142,11 @@ def start_targets(
         f"server: {{listen: '127.0.0.1:{router}'}}\n"
         f"providers: {{up: {{api_protocol: openai, api_base: 'http://127.0.0.1:{up}',"
         " api_key: bench}}\n"
-        f"models: {{{MODEL}: {{endpoints: [{{provider: up, model_id: {UPSTREAM_MODEL}}}]}}}}\n"
+        f"models:\n  {MODEL}: {{endpoints: [{{provider: up, model_id: {UPSTREAM_MODEL}}}]}}\n"
+        f"{more_models}"
     )
     commands = {
-        DIRECT: (python("bench.upstream", up), up),
+        DIRECT: (python("bench.upstream", up, event_gap_s), up),
         BARE: (python("bench.bare_proxy", bare, up), bare),
         ROUTER: (python(*serve, "--config", config), router),
     }

@@ -14,6 +14,7 @@ import uvloop
 
 from bench import chat
 from bench.content import EVENT_GAP_S, STAMPED_WORD, WORD, WORDS
+from bench.load import allow_descriptors
 
 _WHOLE: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
@@ -103,11 +104,12 @@ def _content_length(head: bytearray) -> int:
 async def serve(port: int, event_gap_s: float = EVENT_GAP_S) -> None:
     """Serve until the process is ended."""
     server = await asyncio.get_running_loop().create_server(
-        functools.partial(Upstream, event_gap_s), "127.0.0.1", port
+        functools.partial(Upstream, event_gap_s), "127.0.0.1", port, backlog=4096
     )
     await server.serve_forever()
 
 
 if __name__ == "__main__":
+    allow_descriptors()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(int(sys.argv[1]), *map(float, sys.argv[2:])))

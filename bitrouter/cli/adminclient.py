@@ -21,7 +21,7 @@ import msgspec
 from bitrouter import __version__
 from bitrouter.config.address import is_loopback_host, parse_listen
 from bitrouter.config.load import find_config_file, load_config
-from bitrouter.config.schema import Config
+from bitrouter.config.schema import Config, Secret, ServerSettings
 from bitrouter.errors import ConfigError
 from bitrouter.protocols import BY_API_PROTOCOL
 from bitrouter.server.tls import is_served_by_tls
@@ -196,7 +196,7 @@ def run_asking(
     0; 1 if the router refused or did not answer; 2 for a wrong command line; 78 for a bad file.
     """
     try:
-        client = AdminClient(read_config(given.config), given.listen)
+        client = AdminClient(_config(given), given.listen)
         for line in ask(given, client):
             print(line)
     except UsageError as error:
@@ -210,6 +210,19 @@ def run_asking(
         print(f"bitrouter: {error}", file=sys.stderr)
         return FAILURE
     return 0
+
+
+def _config(given: argparse.Namespace) -> Config:
+    """What the file says of the router. With --listen a file that is broken is no hindrance to
+    steering a router that began with a good one. Raises ConfigError.
+    """
+    try:
+        return read_config(given.config)
+    except ConfigError:
+        if given.listen is None:
+            raise
+    token = Secret(os.environ.get("BITROUTER_ADMIN_TOKEN", ""))
+    return Config(server=ServerSettings(admin_token=token))
 
 
 def decoded(answer: bytes, wanted: type[T]) -> T:

@@ -147,6 +147,23 @@ async def test_a_file_that_the_router_refuses_ends_with_78_and_every_problem(
     assert "retry.max_attempts: the environment variable ATTEMPTS is not set" in ended.err
 
 
+async def test_a_running_router_can_be_steered_though_the_file_is_broken_by_now(
+    start_router: StartRouter, upstream: ScriptedUpstream, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = content(upstream.url)
+    given["server"]["admin_token"] = "admin-token-of-the-start"
+    router = await start_router(given)
+    listen = router.url.removeprefix("http://")
+    router.file.write_text("models: [")
+    assert (await run("status")).code == 78
+    assert (await run("status", "--listen", listen)).code == 1  # who is asking?
+    monkeypatch.setenv("BITROUTER_ADMIN_TOKEN", "admin-token-of-the-start")
+    assert (await run("status", "--listen", listen)).code == 0
+    assert (await run("routes", "add", "m", "chat:a", "--listen", listen)).code == 0
+    ended = await run("reload", "--listen", listen)
+    assert (ended.code, "bitrouter.yaml:" in ended.err) == (78, True)
+
+
 # -- status and models ----------------------------------------------------------------------
 
 
