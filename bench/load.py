@@ -1,8 +1,9 @@
 """A closed-loop client: each connection sends its next request when the last one is answered.
 
-Run as `python -m bench.load PORT SCENARIO`, the scenario as JSON. It connects, warms up and writes a line. Then for each
-line with a number it runs for so many seconds and writes a line; at the end of its input it writes
-what it saw in all of them as JSON (`Seen`). An answer that is not exactly the expected one ends it.
+Run as `python -m bench.load PORT SCENARIO`, the scenario as JSON. It connects, warms up and writes
+a line. Then for each line with a number it runs for so many seconds and writes a line; at the end
+of its input it writes what it saw in all of them as JSON (`Seen`). An answer that is not exactly
+the expected one ends it.
 """
 
 import asyncio

@@ -39,14 +39,15 @@ SCENARIOS: Final = (
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """A gateway: its program, the file that configures it to ask a provider at a port, and its
-    command for that file and its own port.
+    """A gateway: its program, the file that configures it to ask a provider at a port, its command
+    for that file and its own port, and what it needs in the environment.
     """
 
     name: str
     program: str
     config: Callable[[int], str]
     command: Callable[[str, Path, int], Sequence[str]]
+    environ: dict[str, str]
 
 
 LITELLM: Final = Peer(
@@ -62,6 +63,12 @@ LITELLM: Final = Peer(
         *(program, "--config", str(file), "--host", "127.0.0.1", "--port", str(port)),
         *("--num_workers", "1"),
     ],
+    {
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # or it fetches one from the internet
+        # It knows no key, on the loopback interface, before a provider that is none: the router and
+        # the bare proxy check none either.
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+    },
 )
 PEERS: Final = (LITELLM,)
 
@@ -70,7 +77,7 @@ def _start(stack: contextlib.ExitStack, peer: Peer, program: str, upstream_port:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     file, port = directory / "peer.yaml", free_port()
     file.write_text(peer.config(upstream_port))
-    environ = router_environ(directory) | {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    environ = router_environ(directory) | peer.environ
     environ.pop("PYTHONPATH")
     command = peer.command(program, file, port)
     child = Child(command, port, environ, cores=split_cores()[0])

@@ -15,7 +15,7 @@ import msgspec
 
 from bench import report
 from bench.chart import Line, lines
-from bench.content import EVENTS
+from bench.content import EVENT_GAP_S, EVENTS
 from bench.driver import drive
 from bench.process import ROOT
 from bench.run import start_targets
@@ -71,20 +71,20 @@ def _other_routes(count: int) -> str:
 
 
 def _step(
-    size: float, scenario: Scenario, *, routes: int = 0, event_gap_s: float | None = None
+    size: float, scenario: Scenario, *, routes: int = 0, event_gap_s: float = EVENT_GAP_S
 ) -> Step:
     """Measure in processes of their own, so that memory is that of this step alone."""
-    given = {} if event_gap_s is None else {"event_gap_s": event_gap_s}
     costs: dict[str, list[float]] = {BARE: [], ROUTER: []}
     rates = []
     parts = EVENTS if scenario.stream else 1
     with contextlib.ExitStack() as stack:
-        targets = start_targets(stack, more_models=_other_routes(routes), **given)
+        targets = start_targets(stack, more_models=_other_routes(routes), event_gap_s=event_gap_s)
         for _ in range(1 if scenario.stream else _ROUNDS):
-            for name, found in costs.items():
+            for name in (BARE, ROUTER):
                 (measured,) = drive(targets[name], [scenario], _SECONDS)
-                found.append(measured.cpu_us / parts)
-            rates.append(measured.seen.requests * parts / measured.seen.seconds)
+                costs[name].append(measured.cpu_us / parts)
+                if name == ROUTER:
+                    rates.append(measured.seen.requests * parts / measured.seen.seconds)
         memory_mb = targets[ROUTER].memory_mb("VmHWM" if scenario.stream else "VmRSS")
     cpu_us, bare_us = (statistics.median(costs[name]) for name in (ROUTER, BARE))
     return Step(size, cpu_us, bare_us, statistics.median(rates), memory_mb)

@@ -19,13 +19,7 @@ class Dialect(Protocol):
     def request_body(self, question: str, *, stream: bool) -> bytes:
         """A request with the system prompt and `question`."""
 
-    def _is_told(scenario: Scenario, body: bytes) -> bool:
-    if scenario.stream:
-        return len(STAMP.findall(body)) == WORDS and b"[DONE]" in body
-    return ANSWER.encode() in body
-
-
-def is_answer(self, body: bytes, *, stream: bool) -> bool:
+    def is_answer(self, body: bytes, *, stream: bool) -> bool:
         """Whether a body is the right and complete answer."""
 
 
@@ -106,6 +100,12 @@ def request(scenario: Scenario) -> bytes:
     """The whole HTTP request."""
     dialect = _dialect(scenario)
     return http_request(dialect.PATH, dialect.HEADER_LINES, request_body(scenario))
+
+
+def _is_told(scenario: Scenario, body: bytes) -> bool:
+    if scenario.stream:
+        return len(STAMP.findall(body)) == WORDS and b"[DONE]" in body
+    return ANSWER.encode() in body
 
 
 def is_answer(scenario: Scenario, body: bytes) -> bool:

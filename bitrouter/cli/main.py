@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 # The verbs that ask a running router.
-_ASKING: Final = frozenset({"routes", "reload", "models", "status"})
+_ASKING: Final = frozenset({"routes", "reload", "models", "status", "requests"})
 
 
 # A verb's module is imported when it is asked for: only `serve` needs the HTTP server, and its
@@ -43,6 +43,10 @@ def _ask(given: argparse.Namespace) -> int:
             from bitrouter.cli import models
 
             return models.run(given)
+        case "requests":
+            from bitrouter.cli import requests
+
+            return requests.run(given)
         case _:
             from bitrouter.cli import status
 
@@ -123,7 +127,13 @@ def _add_asking(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     models.add_argument("name", nargs="?", help="only those with this in their name")
     models.add_argument("--provider", metavar="NAME", help="only those of this provider")
     status = verbs.add_parser("status", help="how a running router is doing")
-    for verb in (reload, models, status):
+    requests = verbs.add_parser("requests", help="what a running router has answered last")
+    requests.add_argument("--route", metavar="NAME", type=_text, help="only those of this route")
+    requests.add_argument(
+        "--outcome", metavar="WORD", type=_text, help="only those that ended so; error: that failed"
+    )
+    requests.add_argument("--limit", metavar="N", type=int, help="how many at most; 100")
+    for verb in (reload, models, status, requests):
         _add_config(verb)
         _add_listen(verb, _ELSEWHERE)
         _add_json(verb)

@@ -304,3 +304,50 @@ async def test_colour_does_not_move_the_columns(
     for code in codes:
         coloured = [line.replace(code, "") for line in coloured]
     assert [line.rstrip() for line in coloured] == plain
+
+
+# -- requests -------------------------------------------------------------------------------
+
+
+async def test_requests_are_shown_the_newest_first(
+    router: RunningRouter, run: Run, upstream: ScriptedUpstream
+) -> None:
+    assert (await run("requests")).err == "there is none\n"
+    for model in ("fast", "chat:\u202ered"):
+        async with router.http.post(CHAT.path(), json=CHAT.body(model)) as response:
+            assert response.status == 200
+    async with router.http.post(CHAT.path(), json=CHAT.body("none-such")) as response:
+        assert response.status == 404
+
+    ended = await run("requests")
+
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.words[0][:6] == ["TIME", "ROUTE", "ENDPOINT", "TRIES", "STATUS", "OUTCOME"]
+    shown = [line[1:6] for line in ended.words[1:]]
+    assert shown == [
+        ["-", "-", "0", "404", "client_error"],
+        ["chat:\\u202ered", "chat:\\u202ered", "1", "200", "ok"],
+        ["fast", "chat:up-1", "1", "200", "ok"],
+    ]
+    assert "\u202e" not in ended.out
+    assert "11+7" in ended.out
+
+
+async def test_requests_can_be_chosen_and_had_as_json(router: RunningRouter, run: Run) -> None:
+    for model in ("fast", "none-such", "fast"):
+        async with router.http.post(CHAT.path(), json=CHAT.body(model)) as response:
+            await response.read()
+    chosen = await run("requests", "--route", "fast", "--limit", "1", "--json")
+    assert [one["route"] for one in chosen.json["requests"]] == ["fast"]
+    assert [
+        one["status"]
+        for one in (await run("requests", "--outcome", "error", "--json")).json["requests"]
+    ] == [404]
+
+
+async def test_a_wrong_word_for_an_outcome_is_told_what_there_is(
+    router: RunningRouter, run: Run
+) -> None:
+    ended = await run("requests", "--outcome", "bad")
+    assert (ended.code, ended.out) == (1, "")
+    assert "outcome: there is no 'bad'; allowed: ok, client_error" in ended.err
