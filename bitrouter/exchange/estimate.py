@@ -16,10 +16,16 @@ _MEDIA_CHARS: Final = 1024  # base64 below that is text for all we know
 _MESSAGE_TOKENS: Final = 4
 _LEAST_BYTES_A_TOKEN: Final = 2
 _MOST_MEDIA_TOKENS: Final = 3000
-_LEAST_CHARS_A_MEDIA_TOKEN: Final = 8
+_LEAST_CHARS_A_DOUBTFUL_TOKEN: Final = 8
 _MOST_MESSAGE_TOKENS: Final = 16
 _MOST_OVERHEAD: Final = 500  # what a provider adds by itself, for tools above all
-# Members whose text the model is not shown.
+# One value takes 0.9 us to look at, and 50 bytes: a body of nothing but brackets would take a
+# minute, and gigabytes. Text and code of so many commas and brackets are longer than any window.
+_MOST_VALUES: Final = 1 << 19
+# So many take 10 ms.
+_MANY_VALUES: Final = 1 << 13
+_LARGE: Final = 256 << 10  # bytes: reading them as JSON takes a millisecond or more
+# Members whose text the model is not shown. It is where they are a tool's own.
 _NOT_SHOWN: Final = frozenset(
     {"model", "type", "role", "id", "tool_use_id", "tool_call_id", "call_id", "media_type"}
     | {
@@ -37,7 +43,8 @@ _any: Final = msgspec.json.Decoder()
 
 class Size(msgspec.Struct):
     """What a body is made of: bytes of text and of members' names, media and their characters, and
-    links, behind which there may be media.
+    links, behind which there may be media. `hidden` are bytes that the model is not shown, as far
+    as one can tell; `values` are all there are, and `tokens_given` the numbers that stand in lists.
     """
 
     text: int = 0
@@ -46,11 +53,14 @@ class Size(msgspec.Struct):
     media: int = 0
     media_chars: int = 0
     messages: int = 0
+    hidden: int = 0
+    values: int = 0
+    tokens_given: int = 0
 
     @property
     def tokens(self) -> int:
         """By and large: bytes of text divided by four, a constant for each image or document."""
-        text = (self.text + self.names // 2) // _BYTES_A_TOKEN
+        text = (self.text + self.names // 2) // _BYTES_A_TOKEN + self.tokens_given
         return max(1, text + self.media * _MEDIA_TOKENS + self.messages * _MESSAGE_TOKENS)
 
     @property
@@ -58,24 +68,43 @@ class Size(msgspec.Struct):
         """What it will hardly be more than, whatever the model (x402.md, section 12).
 
         Half of the bytes of text, for no tokenizer in use makes more of any but made-up text. An
-        eighth of what may be media: it may also be text that is made to look so.
+        eighth of what may be media or hidden: it may also be text that is made to look so. And one
+        for each value, which may be a token's number, or stand in a tool's schema.
         """
         text = (self.text + self.names) // _LEAST_BYTES_A_TOKEN
         media = (self.media + self.links) * _MOST_MEDIA_TOKENS
-        media += self.media_chars // _LEAST_CHARS_A_MEDIA_TOKEN
-        return _MOST_OVERHEAD + text + media + self.messages * _MOST_MESSAGE_TOKENS
+        doubtful = (self.media_chars + self.hidden) // _LEAST_CHARS_A_DOUBTFUL_TOKEN
+        rest = self.values + self.messages * _MOST_MESSAGE_TOKENS
+        return _MOST_OVERHEAD + text + media + doubtful + rest
 
 
 def estimated_tokens(body: bytes) -> int:
     """Tokens in a request body of any protocol. Raises InvalidRequest when it cannot be read."""
+    if _most_values(body) > _MOST_VALUES:
+        return len(body) // _BYTES_A_TOKEN
     return measure(body).tokens
+
+
+def is_slow(body: bytes) -> bool:
+    """Whether to measure it keeps the event loop from its other work for milliseconds."""
+    size = len(body)
+    return size > _LARGE or (size > _MANY_VALUES and _most_values(body) > _MANY_VALUES)
+
+
+def _most_values(body: bytes) -> int:
+    """A bound on how many values there are, found without reading them."""
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
 def measure(body: bytes) -> Size:
     """Look at a request body of any protocol; the same for the same bytes, always.
 
-    Raises InvalidRequest when it cannot be read.
+    Raises InvalidRequest when it cannot be read, or is not worth the time that it would take.
     """
+    if _most_values(body) > _MOST_VALUES:
+        raise InvalidRequest(
+            f"the body has more than {_MOST_VALUES} commas and brackets: too many to be priced"
+        )
     try:
         return _size(_any.decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -85,22 +114,47 @@ def measure(body: bytes) -> Size:
 def _size(body: Any) -> Size:
     size = Size()
     waiting = [body]
+    hidden: list[Any] = []
     while waiting:
         node = waiting.pop()
+        size.values += 1
         if isinstance(node, dict):
             size.messages += "role" in node
-            waiting += [value for name, value in node.items() if name not in _NOT_SHOWN]
-            size.names += sum(map(len, node))
+            for name, value in node.items():
+                (hidden if name in _NOT_SHOWN else waiting).append(value)
+            size.names += _bytes_of("".join(node))
         elif isinstance(node, list):
             waiting += node
+            size.tokens_given += sum(type(one) is int for one in node)
         elif isinstance(node, str):
             if _is_media(node):
                 size.media += 1
                 size.media_chars += len(node)
             else:
                 size.links += node.startswith(_LINKS)
-                size.text += len(node.encode("utf-8", "replace"))
+                size.text += _bytes_of(node)
+    size.hidden = _bytes_within(hidden)
     return size
+
+
+def _bytes_within(waiting: list[Any]) -> int:
+    """The bytes of all text in some values."""
+    total = 0
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            total += _bytes_of("".join(node))
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
+            total += len(node)
+        elif isinstance(node, str):
+            total += _bytes_of(node)
+    return total
+
+
+def _bytes_of(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
 
 
 def _is_media(text: str) -> bool:

@@ -84,7 +84,8 @@ class Claim(msgspec.Struct, frozen=True):
 class Gate(Generic[Answer]):
     """Made when the event loop runs. `find_table` gives the route table of now; `wall` Unix time.
 
-    Raises ConfigError when the journal cannot be opened, or what checks signatures is missing.
+    Raises ConfigError when the journal cannot be opened, what checks signatures is missing, or the
+    facilitator's credential is not usable; nothing stays open then.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from bitrouter.ir import Usage
 from bitrouter.payments.journal import Entry, Journal, State
 from bitrouter.payments.ledger import Ledger
 from bitrouter.payments.price import Quote
-from bitrouter.payments.settle import Settler
+from bitrouter.payments.settle import Settler, receipt_of
 from bitrouter.payments.terms import Authorization, Payload, Receipt, Terms
 
 
@@ -71,7 +71,6 @@ class Purchase:
         )
         self._is_open = True
         self.is_settled = False
-        self._settling: asyncio.Task[Receipt | None] | None = None
         self.when_settled: Callable[[Receipt], None] | None = None
         books.journal.note(self._entry)
 
@@ -89,7 +88,7 @@ class Purchase:
 
     def settle_later(self, usage: Usage) -> None:
         """Charge for what was used, while nobody waits; `when_settled` tells the end."""
-        self._settling = self._begin(usage)
+        self._begin(usage)
 
     def _begin(self, usage: Usage) -> asyncio.Task[Receipt | None]:
         self._is_open = False
@@ -106,7 +105,7 @@ class Purchase:
         """
         task = self._begin(usage)
         done, _ = await asyncio.wait({task}, timeout=wait_s)
-        return task.result() if done and not task.cancelled() else None
+        return receipt_of(task) if done else None
 
     def settled(self, receipt: Receipt) -> None:
         """The settlement has come to its end."""

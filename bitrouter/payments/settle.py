@@ -133,8 +133,7 @@ class Settler:
         # Not wait_for, which would cancel it, and not a shield: when whoever called this is
         # cancelled, nothing is left over.
         done, _ = await asyncio.wait({task}, timeout=wait_s)
-        ended = bool(done) and not task.cancelled() and task.exception() is None
-        return task.result() if ended else None
+        return receipt_of(task) if done else None
 
     async def resume(self) -> list[Entry]:
         """Take up what the journal says was not finished, once, before the first request.
@@ -184,7 +183,16 @@ class Settler:
     def _forget(self, task: asyncio.Task[Receipt | None]) -> None:
         job = self._running.pop(task)
         if not task.cancelled() and (fault := task.exception()) is not None:
-            _log.error("settling %s failed: %s", job.entry.id, log.describe_fault(fault))
+            self._abandon(job, fault)
+
+    def _abandon(self, job: _Job, fault: BaseException) -> None:
+        """A fault of our own has ended a settlement: nothing waits for it any more, and its row in
+        the journal stays as it is, so that the next start takes it up.
+        """
+        _log.error("settling %s failed: %s", job.entry.id, log.describe_fault(fault))
+        self._counters.unsettled -= 1
+        self._counters.lost += 1
+        self._tell(job.entry, _receipt(job, success=False, error_reason=OUTCOME_UNKNOWN))
 
     async def _run(self, job: _Job) -> Receipt | None:
         if job.entry.amount == 0:
@@ -333,7 +341,6 @@ class Settler:
             self._counters.refused += 1
 
     def _end(self, job: _Job, state: State, receipt: Receipt) -> Receipt:
-        self._counters.unsettled -= 1
         job.entry = self._changed(
             job.entry,
             state,
@@ -342,6 +349,7 @@ class Settler:
         )
         # Not waited for: if it is lost, the next start finds out anew what happened.
         self._journal.note(job.entry)
+        self._counters.unsettled -= 1
         self._tell(job.entry, receipt)
         return receipt
 
@@ -366,6 +374,13 @@ class Settler:
 
     def _changed(self, entry: Entry, state: State, **changes: object) -> Entry:
         return msgspec.structs.replace(entry, state=state, updated_at=self._wall(), **changes)
+
+
+def receipt_of(task: asyncio.Task[Receipt | None]) -> Receipt | None:
+    """How a settlement's task that is done ended; None for one that was cancelled, or that a fault
+    of ours has ended.
+    """
+    return None if task.cancelled() or task.exception() is not None else task.result()
 
 
 def _receipt(job: _Job, *, success: bool, error_reason: str | None = None) -> Receipt:

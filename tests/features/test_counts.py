@@ -122,7 +122,7 @@ async def test_outcomes_add_up_to_requests_over_a_mix_of_everything(
             "providers": {"p1": provider(CHAT, upstream.url)},
             "models": {mood: {"endpoints": one} for mood, one in endpoints.items()},
             "timeouts": {"first_byte": "300ms", "idle": "300ms"},
-            "limits": {"max_concurrent_requests": 12},
+            "limits": {"max_concurrent_requests": 6},
             "circuit_breaker": OFTEN_FAILING,
         }
     )
@@ -130,16 +130,17 @@ async def test_outcomes_add_up_to_requests_over_a_mix_of_everything(
     kinds: list[Callable[[RunningRouter, str], Coroutine[Any, Any, None]]] = [
         *(_read_all, _read_stream, _walk_the_wrong_way, _talk_nonsense)
     ]
-    asked = 0
+    asked = answered = 0
 
     async def client() -> None:
-        nonlocal asked
+        nonlocal asked, answered
         for _ in range(12):
             kind = choose.choices(kinds, (4, 4, 1, 1))[0]
             task = asyncio.ensure_future(kind(router, choose.choice(MOODS)))
             asked += 1
             await asyncio.wait((task,), timeout=choose.choice((0.05, 0.1, 5.0)))
-            task.cancel()
+            if not task.cancel():  # it has ended by itself
+                answered += 1
             await asyncio.gather(task, return_exceptions=True)
 
     await asyncio.gather(*(client() for _ in range(16)))
@@ -148,8 +149,8 @@ async def test_outcomes_add_up_to_requests_over_a_mix_of_everything(
     router.http = stranger(router)
     samples = await scrape(router)
     outcomes = by_outcome(samples)
-    # A client that is cancelled at once may not have sent its request.
-    assert asked * 0.9 < sum(outcomes.values()) <= asked
+    # A client that leaves at once may not have sent its request.
+    assert 0 < answered <= sum(outcomes.values()) <= asked
     assert sum(outcomes.values()) == sample(samples, "bitrouter_request_duration_seconds_count")
     assert total(samples, GONE) == outcomes["client_gone"]
     assert {"ok", "client_error", "upstream_error", "client_gone", "shed"} <= outcomes.keys()
@@ -220,31 +221,40 @@ async def test_a_request_that_fails_over_says_nothing_of_the_routers_own_share(
     assert sample(await scrape(router), name, stage="route") == 1
 
 
-async def test_the_state_and_the_changes_of_a_breaker_are_counted(
+def changes(samples: Samples) -> dict[str, float]:
+    """How often the breaker of the only endpoint went to each state."""
+    states = ("open", "half_open", "closed")
+    return {one: sample(samples, CHANGES, endpoint="p1:up-1", state=one) for one in states}
+
+
+async def test_the_state_of_a_breaker_is_shown(
     start_router: StartRouter, upstream: ScriptedUpstream
 ) -> None:
     upstream.script = Reply((b"{}",), status=504)
-    breaker = {"failures": 2, "cooldown": "200ms"}
+    breaker = {"failures": 2, "cooldown": "10m"}
     router = await start_router(settings(CHAT, upstream.url, circuit_breaker=breaker))
+    assert await ask(router) == 504
     assert sample(await scrape(router), STATE, endpoint="p1:up-1") == 0
-    for _ in range(2):
-        assert await ask(router) == 504
+    assert await ask(router) == 504
     samples = await scrape(router)
     assert sample(samples, STATE, endpoint="p1:up-1") == 3
-    assert sample(samples, CHANGES, endpoint="p1:up-1", state="open") == 1
-    assert sample(samples, CHANGES, endpoint="p1:up-1", state="half_open") == 0
-    await asyncio.sleep(0.3)
-    assert await ask(router) == 504  # the probe fails, and the pause is twice as long
-    await asyncio.sleep(0.5)
-    upstream.script = Reply((CHAT.answer,))
-    assert await ask(router) == 200
+    assert sample(samples, "bitrouter_endpoint_up", endpoint="p1:up-1") == 0
+    assert changes(samples) == {"open": 1, "half_open": 0, "closed": 0}
+
+
+async def test_the_changes_of_a_breaker_are_counted(
+    start_router: StartRouter, upstream: ScriptedUpstream
+) -> None:
+    breaker = {"failures": 1, "cooldown": "50ms"}
+    router = await start_router(settings(CHAT, upstream.url, circuit_breaker=breaker))
+    loop, breakers = asyncio.get_running_loop(), router.router.services.breakers
+    for status in (504, 504, 504, 200):
+        await asyncio.sleep(breakers.wait_s("p1:up-1", loop.time()))
+        upstream.script = Reply((CHAT.answer if status == 200 else b"{}",), status=status)
+        assert await ask(router) == status
     samples = await scrape(router)
+    assert changes(samples) == {"open": 3, "half_open": 3, "closed": 1}
     assert sample(samples, STATE, endpoint="p1:up-1") == 0
-    changes = {
-        state: sample(samples, CHANGES, endpoint="p1:up-1", state=state)
-        for state in ("open", "half_open", "closed")
-    }
-    assert changes == {"open": 2, "half_open": 2, "closed": 1}
 
 
 async def test_attempts_are_in_flight_until_their_streams_have_ended(
