@@ -118,6 +118,14 @@ class PaymentExpired(RouterError):
     outcome = "payment"
 
 
+class PaymentOutlasted(RouterError):
+    """A call that took longer than its payment is good for: broken off, and not charged."""
+
+    status = 504
+    code = "payment_expired"
+    outcome = "payment"
+
+
 class SettlementUnknown(RouterError):
     """Whether a payment was settled is not known yet. The same request may be repeated."""
 
@@ -337,7 +345,8 @@ _CONTENT_REFUSED: Final = frozenset(
 )
 _TRANSIENT: Final = frozenset({408, 409, 500, 502, 503, 529})
 _ELSEWHERE: Final = frozenset({401, 402, 403, 408, 409, 429})  # besides every 5xx
-_ABOUT_ROUTER: Final = frozenset({401, 402, 403})
+_PAYMENT_REQUIRED: Final = 402
+_ABOUT_ROUTER: Final = frozenset({401, 403})
 _LONGEST_WAIT_S: Final = 5.0  # a Retry-After beyond that is handed on to the client
 
 
@@ -348,7 +357,8 @@ def refuses_content(code: str | None) -> bool:
 
 def is_about_router(status: int, code: str | None) -> bool:
     """Whether a refusal is about the router's own account at the provider, not the client's."""
-    return status in _ABOUT_ROUTER and not refuses_content(code)
+    # Nobody's words make a 402 the client's affair: it would pay, and pay again.
+    return status == _PAYMENT_REQUIRED or (status in _ABOUT_ROUTER and not refuses_content(code))
 
 
 def is_worth_elsewhere(status: int, code: str | None) -> bool:

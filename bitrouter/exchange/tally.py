@@ -1,17 +1,52 @@
-"""How much of a stream has been given out, where its own usage never came.
+"""How much of an answer has been given out, where its own usage never came.
 
-A client that leaves has had a part of an answer, and no provider says what the part comes to.
+A client that leaves has had a part of an answer, and no provider says what the part comes to; and
+some say it of no answer.
 """
 
 from typing import Final
 
-from bitrouter.ir import Delta
+import msgspec
+
+from bitrouter import ir
+from bitrouter.errors import BadResponse
+from bitrouter.ir import Delta, Usage
 from bitrouter.jsonarray import JSONArrayDecoder
 from bitrouter.protocols.base import Framing
 from bitrouter.protocols.codec import Codec
 from bitrouter.sse import SSEDecoder, SSEEvent
 
 _BYTES_A_TOKEN: Final = 4
+
+
+def completed(known: Usage, input_tokens: int, output_tokens: int) -> Usage:
+    """The provider's own figures, and where there are none, ours."""
+    return msgspec.structs.replace(
+        known,
+        input_tokens=input_tokens if known.input_tokens is None else known.input_tokens,
+        output_tokens=output_tokens if known.output_tokens is None else known.output_tokens,
+    )
+
+
+def spoken_tokens(codec: Codec, body: bytes) -> int:
+    """Tokens of a whole answer in the protocol of `codec`, by and large."""
+    try:
+        answer = codec.translator.decode_answer(body)
+    except BadResponse:
+        return -(-len(body) // _BYTES_A_TOKEN)
+    blocks = (block for candidate in answer.candidates for block in candidate.blocks)
+    return -(-sum(map(_bytes_in, blocks)) // _BYTES_A_TOKEN)
+
+
+def _bytes_in(block: ir.Block) -> int:
+    match block:
+        case ir.ToolCall():
+            said = block.name + block.arguments
+        case ir.Text() | ir.Reasoning() | ir.Refusal():
+            said = block.text
+        case _:
+            said = ""
+    return len(said.encode("utf-8", "replace"))
 
 
 class Tally:

@@ -29,7 +29,7 @@ from bitrouter.errors import (
     UpstreamError,
 )
 from bitrouter.exchange.choose import COUNT_TOKENS, candidates
-from bitrouter.exchange.estimate import estimated_tokens
+from bitrouter.exchange.estimate import estimated_tokens, is_slow
 from bitrouter.exchange.inquiry import Inquiry
 from bitrouter.exchange.rescue import is_rescuable
 from bitrouter.metrics.store import OK
@@ -299,7 +299,7 @@ async def _estimate(inquiry: Inquiry) -> WholeAnswer:
     headers["Content-Type"] = CONTENT_TYPES[Framing.WHOLE]
     headers["x-bitrouter-estimated"] = "input_tokens"
     body = inquiry.request.body
-    if is_large(inquiry):
+    if is_slow(body):
         tokens = await asyncio.to_thread(estimated_tokens, body)
     else:
         tokens = estimated_tokens(body)

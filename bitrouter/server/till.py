@@ -10,10 +10,10 @@ import msgspec
 from aiohttp import web
 
 from bitrouter.config.schema import X402
-from bitrouter.errors import SettlementUnknown
-from bitrouter.exchange.estimate import Size, measure
+from bitrouter.errors import PaymentOutlasted, SettlementUnknown
+from bitrouter.exchange.estimate import Size, is_slow, measure
 from bitrouter.exchange.inquiry import Inquiry, Metering
-from bitrouter.exchange.tally import Tally
+from bitrouter.exchange.tally import Tally, completed, spoken_tokens
 from bitrouter.ir import Usage
 from bitrouter.metrics.families import Family
 from bitrouter.payments.exposition import families
@@ -41,6 +41,9 @@ class Till:
     def __init__(self, gate: Gate[WholeAnswer], max_event_bytes: Callable[[], int]) -> None:
         self.gate = gate
         self._max_event_bytes = max_event_bytes
+        # Strangers pay nothing for being told a price: their large bodies are looked over one after
+        # the other, so that all of them together take a thread, and the rest is served beside it.
+        self._measuring = asyncio.Semaphore(1)
 
     async def sell(self, request: web.BaseRequest, inquiry: Inquiry, produce: Produce) -> Answer:
         """The answer that `produce` gives, paid for: a whole one is settled, a stream will be.
@@ -49,9 +52,10 @@ class Till:
         which nothing is charged. When the settlement is refused, the answer is withheld and
         PaymentRequired raised; when its outcome is not known in time, SettlementUnknown.
         """
-        goods = _Goods(request, inquiry)
+        goods = _Goods(request, inquiry, self._measuring)
         order = goods.order()
         claim = await self.gate.claim(order)
+        await goods.take_digest()
         if (kept := await self._kept(claim, order)) is not None:
             return _again(kept, order.request_id)
         if claim.name is not None:
@@ -65,14 +69,27 @@ class Till:
             if not purchase.payment.quote.tariff.is_flat:
                 inquiry.metering = Metering(claim.shop.limit(order.work))
             inquiry.owner = purchase.payer
-            answer = await produce()
+            answer = await self._produced(produce, purchase)
         except BaseException:
             self.gate.release(purchase)
             self._end(claim, None)
             raise
         if isinstance(answer, WholeAnswer):
-            return await self._settled(answer, purchase, claim, order)
+            return await self._settled(answer, purchase, claim, order, goods)
         return self._tolled(answer, purchase, claim, goods)
+
+    async def _produced(self, produce: Produce, purchase: Purchase) -> Answer:
+        """What `produce` gives, in time to be settled. Raises PaymentOutlasted."""
+        clock = asyncio.timeout(_lasts_s(self.gate.remaining_s(purchase.payment)))
+        try:
+            async with clock:
+                return await produce()
+        except TimeoutError as error:
+            if not clock.expired():
+                raise
+            raise PaymentOutlasted(
+                "the call took longer than the payment's signature is good for; nothing was charged"
+            ) from error
 
     async def find(self, request_id: str) -> PaymentView | None:
         """What is known of the payment of a request. Raises OSError when it cannot be read."""
@@ -101,7 +118,12 @@ class Till:
     # -- whole answers --------------------------------------------------------------------------
 
     async def _settled(
-        self, answer: WholeAnswer, purchase: Purchase, claim: Claim, order: Order
+        self,
+        answer: WholeAnswer,
+        purchase: Purchase,
+        claim: Claim,
+        order: Order,
+        goods: "_Goods",
     ) -> WholeAnswer:
         gate, payment = self.gate, purchase.payment
 
@@ -112,11 +134,12 @@ class Till:
             self._end(claim, answer if receipt.success else None)
 
         purchase.when_settled = keep
+        used = answer.usage or Usage()
+        if payment.is_metered:
+            used = await goods.completed(used, answer.body)
         receipt = None
         try:
-            receipt = await purchase.settle(
-                answer.usage or Usage(), float(gate.settings.facilitator.settle_timeout)
-            )
+            receipt = await purchase.settle(used, float(gate.settings.facilitator.settle_timeout))
         finally:
             if receipt is None and not purchase.is_settled:  # the client may ask for it again
                 self._begin(claim, _unnamed(claim), order)
@@ -189,7 +212,7 @@ class Till:
             tally=tally,
             estimate=goods.size.tokens if goods.size else 0,
             charges_broken=streams.charge_partial and is_metered,
-            lasts_s=_stream_s(self.gate.remaining_s(purchase.payment)),
+            lasts_s=_lasts_s(self.gate.remaining_s(purchase.payment)),
         )
         return msgspec.structs.replace(answer, toll=toll)
 
@@ -216,11 +239,14 @@ class _StreamSale:
 class _Goods:
     """What a request asks for, measured when it has to be."""
 
-    def __init__(self, request: web.BaseRequest, inquiry: Inquiry) -> None:
+    def __init__(
+        self, request: web.BaseRequest, inquiry: Inquiry, measuring: asyncio.Semaphore
+    ) -> None:
         self.inquiry = inquiry
         self.size: Size | None = None
         self._request = request
-        self._digest: bytes | None = None
+        self._measuring = measuring
+        self._digest = b""
 
     def order(self) -> Order:
         """See gate.Order. Raises InvalidRequest for a limit that makes no sense."""
@@ -238,7 +264,7 @@ class _Goods:
             ),
             signatures=headers.getall(SIGNATURE, ()),
             signatures_v1=headers.getall(SIGNATURE_V1, ()),
-            digest=self._digested,
+            digest=lambda: self._digest,
             example=lambda: msgspec.json.decode(codec.example(wanted.model, _EXAMPLE[1])[1]),
         )
 
@@ -246,24 +272,40 @@ class _Goods:
         """A bound on the tokens of the body."""
         if self.size is None:
             body = self.inquiry.request.body
-            if is_large(self.inquiry):
-                self.size = await asyncio.to_thread(measure, body)
+            if is_slow(body):
+                async with self._measuring:
+                    self.size = await asyncio.to_thread(measure, body)
             else:
                 self.size = measure(body)
         return self.size.most_tokens
 
-    def _digested(self) -> bytes:
+    async def take_digest(self) -> None:
         """Of the path, the query and the body."""
-        if self._digest is None:
-            digest = hashlib.sha256(self._request.rel_url.raw_path_qs.encode())
-            digest.update(b"\n")
-            digest.update(self.inquiry.request.body)
-            self._digest = digest.digest()
-        return self._digest
+        if is_large(self.inquiry):
+            self._digest = await asyncio.to_thread(self._digested)
+        else:
+            self._digest = self._digested()
+
+    def _digested(self) -> bytes:
+        digest = hashlib.sha256(self._request.rel_url.raw_path_qs.encode())
+        digest.update(b"\n")
+        digest.update(self.inquiry.request.body)
+        return digest.digest()
+
+    async def completed(self, known: Usage, answer: bytes) -> Usage:
+        """What was used: the provider's figures, and where it has none, ours of what was asked and
+        said.
+        """
+        asked = self.size.tokens if self.size else 0
+        generates = self.inquiry.request.operation.name == _GENERATE
+        if known.output_tokens is not None or not generates:
+            return completed(known, asked, 0)
+        spoken = await asyncio.to_thread(spoken_tokens, self.inquiry.codec, answer)
+        return completed(known, asked, spoken)
 
 
-def _stream_s(remaining_s: float) -> float:
-    """How long a stream may go on whose payment is good for so long. A short life is halved."""
+def _lasts_s(remaining_s: float) -> float:
+    """How long a call may go on whose payment is good for so long. A short life is halved."""
     return max(remaining_s - _SETTLE_BEFORE_S, remaining_s / 2)
 
 

@@ -14,7 +14,7 @@ import msgspec
 from multidict import CIMultiDict
 
 from bitrouter.errors import PaymentExpired, RouterError
-from bitrouter.exchange.tally import Tally
+from bitrouter.exchange.tally import Tally, completed
 from bitrouter.ir import Usage
 from bitrouter.server.outgoing import OutStream
 
@@ -158,12 +158,7 @@ class Toll:
         """The upstream's own figures, and where there are none, ours."""
         if self._tally is None:
             return known
-        spoken = self._tally.output_tokens
-        return msgspec.structs.replace(
-            known,
-            input_tokens=self._estimate if known.input_tokens is None else known.input_tokens,
-            output_tokens=spoken if known.output_tokens is None else known.output_tokens,
-        )
+        return completed(known, self._estimate, self._tally.output_tokens)
 
     def _so_far(self, known: Usage) -> Usage:
         """The same of a part. What the upstream says before the end is often but a beginning."""

@@ -98,9 +98,7 @@ class Upstream:
             timer.limit_each_wait("idle", timeouts.idle)
         return answer
 
-    async def _send(
-        self, call: UpstreamCall, timeouts: Timeouts, limit: Limit
-    ) -> UpstreamResponse:
+    async def _send(self, call: UpstreamCall, timeouts: Timeouts, limit: Limit) -> UpstreamResponse:
         """Send it, and once more where that is sure to be no repetition.
 
         A provider may close a pooled connection at the moment at which it is used again: then the
