@@ -84,6 +84,10 @@ class Client(asyncio.Protocol):
             self._answered.set_result(None)
             self._answered = None
 
+    def close(self) -> None:
+        """Ask no more."""
+        self._transport.abort()
+
     def connection_lost(self, error: Exception | None) -> None:
         """Fail what is waiting: a proxy has no reason to close."""
         if self._answered is not None and not self._answered.done():

@@ -63,55 +63,69 @@ class _Arrivals:
         os.close(self.descriptor)
 
 
+class _Asking:
+    """The requests of one run: each is sent when it is due and there is a connection for it."""
+
+    def __init__(self, arrivals: _Arrivals, idle: deque[Client], count: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._arrivals = arrivals
+        self._idle = idle
+        self._count = count
+        self._sent = request(SCENARIO)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.latencies: list[float] = []
+        self.over: asyncio.Future[None] = self._loop.create_future()
+
+    def arrived(self) -> None:
+        """Something is due."""
+        os.read(self._arrivals.descriptor, 4096)
+        self._begin()
+
+    def _begin(self) -> None:
+        while self._arrivals.due and self._idle:
+            due, client = self._arrivals.due.popleft(), self._idle.popleft()
+            task = self._loop.create_task(self._ask(due, client))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    async def _ask(self, due: float, client: Client) -> None:
+        async with asyncio.timeout(_ANSWER_WITHIN_S):
+            await client.exchange(SCENARIO, self._sent)
+        self.latencies.append(time.perf_counter() - due)
+        self._idle.append(client)
+        self._begin()
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if self.over.done():
+            return
+        if error := task.exception():
+            self.over.set_exception(error)
+        elif len(self.latencies) == self._count:
+            self.over.set_result(None)
+
+
 async def run(port: int, rate: float, seconds: float) -> Latency:
     """Ask for so many seconds, and wait for all answers."""
     loop = asyncio.get_running_loop()
-    sent = request(SCENARIO)
-    idle = deque(
-        [(await loop.create_connection(Client, "127.0.0.1", port))[1] for _ in range(_CONNECTIONS)]
-    )
+    idle: deque[Client] = deque()
+    for _ in range(_CONNECTIONS):
+        idle.append((await loop.create_connection(Client, "127.0.0.1", port))[1])
     for _ in range(_WARM_UP):
-        await idle[0].exchange(SCENARIO, sent)
+        await idle[0].exchange(SCENARIO, request(SCENARIO))
         idle.rotate()
     count = int(rate * seconds)
-    latencies: list[float] = []
-    tasks: set[asyncio.Task[None]] = set()
-    over = loop.create_future()
-
-    async def ask(due: float, client: Client) -> None:
-        async with asyncio.timeout(_ANSWER_WITHIN_S):
-            await client.exchange(SCENARIO, sent)
-        latencies.append(time.perf_counter() - due)
-        idle.append(client)
-        begin()
-
-    def ended(task: "asyncio.Task[None]") -> None:
-        tasks.discard(task)
-        if over.done():
-            return
-        if error := task.exception():
-            over.set_exception(error)
-        elif len(latencies) == count:
-            over.set_result(None)
-
-    def begin() -> None:
-        while arrivals.due and idle:
-            task = loop.create_task(ask(arrivals.due.popleft(), idle.popleft()))
-            tasks.add(task)
-            task.add_done_callback(ended)
-
-    def arrived() -> None:
-        os.read(arrivals.descriptor, 4096)
-        begin()
-
     arrivals = _Arrivals(rate, count)
-    loop.add_reader(arrivals.descriptor, arrived)
+    asking = _Asking(arrivals, idle, count)
+    loop.add_reader(arrivals.descriptor, asking.arrived)
     try:
-        await over
+        await asking.over
     finally:
         loop.remove_reader(arrivals.descriptor)
-        await loop.run_in_executor(None, arrivals.close)
-    latencies.sort()
+        arrivals.close()
+    for client in idle:
+        client.close()
+    latencies = sorted(asking.latencies)
     p50, p99 = (percentile(latencies, share) * 1e6 for share in (0.5, 0.99))
     return Latency(rate, count, p50, p99, latencies[-1] * 1e6)
 

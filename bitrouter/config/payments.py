@@ -20,6 +20,8 @@ _FACILITATOR: Final = (*_X402, "facilitator")
 _OFFERS: Final = (*_X402, "accepts")
 _DEFAULTS: Final = X402()
 _NOBODY: Final = "0x" + "0" * 40
+# Clients and proxies take header lines of 8 KiB at most (x402.md, section 3).
+_MOST_OFFERS: Final = 8
 _FOREIGN: Final = "give its `name`, `version` and `decimals`, as its contract has them"
 
 
@@ -108,6 +110,9 @@ def _check_offers(document: Document, accepts: object) -> None:
     if accepts is None or accepts == []:
         document.report(_X402, "`accepts` is empty; write at least one way to pay")
         return
+    if isinstance(accepts, list) and len(accepts) > _MOST_OFFERS:
+        message = f"at most {_MOST_OFFERS} ways to pay: each 402 names them all in one header"
+        document.report(_OFFERS, message)
     seen: dict[tuple[str, ...], int] = {}
     for index, offer in _offers(accepts):
         path = (*_OFFERS, index)

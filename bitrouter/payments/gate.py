@@ -9,7 +9,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -22,7 +21,6 @@ from bitrouter.errors import (
     PaymentsUnavailable,
 )
 from bitrouter.payments.counters import Counters
-from bitrouter.payments.curve import require_coincurve
 from bitrouter.payments.encoding import Undecodable, decode_header, encode_header
 from bitrouter.payments.extensions import SPONSORING, advertised, discovery, identifier_of
 from bitrouter.payments.facilitator import Facilitator, FacilitatorDenied, FacilitatorDown
@@ -39,6 +37,7 @@ from bitrouter.payments.shop import Shop, Shops, Work
 from bitrouter.payments.supported import SupportedKinds
 from bitrouter.payments.terms import Authorization, Payload, PaymentRefused, Receipt, Terms
 from bitrouter.payments.verify import check_payment, check_v1
+from bitrouter.payments.wanted import what_is_wanted, why_no_match, why_no_match_v1
 from bitrouter.routing.table import RouteTable
 
 _log: Final = logging.getLogger("bitrouter.payments")
@@ -81,35 +80,37 @@ class Claim(msgspec.Struct, frozen=True):
     name: str | None
 
 
-class Gate(Generic[Answer]):
-    """Made when the event loop runs. `find_table` gives the route table of now; `wall` Unix time.
+class Parts(msgspec.Struct, frozen=True):
+    """What the gate works with, open. `rpc` is None where no node is configured."""
 
-    Raises ConfigError when the journal cannot be opened, what checks signatures is missing, or the
-    facilitator's credential is not usable; nothing stays open then.
+    journal: Journal
+    facilitator: Facilitator
+    counters: Counters
+    rpc: Rpc | None
+
+
+class Gate(Generic[Answer]):
+    """Made when the event loop runs, by `opening.open_gate`; closes what it was given.
+
+    `find_table` gives the route table of now; `wall` Unix time.
     """
 
     def __init__(
         self,
         settings: X402,
         find_table: Callable[[], RouteTable],
-        state_dir: Path,
+        parts: Parts,
         *,
         wall: Callable[[], float],
     ) -> None:
-        require_coincurve()
-        self.counters = Counters()
+        self.counters = parts.counters
         self.repeats: Repeats[Answer] = Repeats()
         self._wall = wall
-        self._facilitator = Facilitator(
-            settings.facilitator,
-            wall=wall,
-            counters=self.counters,
-            resource_url=settings.public_base_url or "",
-        )
+        self._facilitator = parts.facilitator
         self._kinds = SupportedKinds(self._facilitator.supported)
         self._shops = Shops(settings, find_table, self._kinds, time.monotonic)
-        self._rpc = Rpc(settings.rpc_url) if settings.rpc_url else None
-        self._journal = Journal(state_dir, wall=wall)
+        self._rpc = parts.rpc
+        self._journal = parts.journal
         self._settler = Settler(
             self._facilitator,
             self._journal,
@@ -177,11 +178,13 @@ class Gate(Generic[Answer]):
         try:
             return await self._matched(order, payload, version, text)
         except PaymentRefused as refused:
-            raise await self._refusal(order, refused.reason) from None
+            raise await self._refusal(order, refused.reason, refused.wanted) from None
 
     async def _matched(self, order: Order, payload: Payload, version: int, text: str) -> Claim:
         name = identifier_of(payload) if version > 1 else None
+        offered: list[Terms] = []
         for shop, price, priced in await self._shops.open(order.work):
+            offered += [one.terms for one in priced]
             found = _find(payload, version, priced)
             if found is None:
                 continue
@@ -190,18 +193,27 @@ class Gate(Generic[Answer]):
             authorization = self._check(found.terms, payload, version, shop)
             payment = Payment(authorization, payload, found.terms, found.decimals, price, version)
             digest = hashlib.sha256(text.encode()).hexdigest()
+            if name is not None and authorization.deferred:
+                # Whose payment it is, the facilitator alone can say. Until then a name is worth
+                # nothing without the signature: nobody else's is found, or taken away, by it.
+                name = f"{name}={digest}"
             return Claim(payment, shop, digest, name)
-        raise PaymentRefused(_NO_MATCH)
+        raise PaymentRefused(_NO_MATCH, _why_no_match(payload, version, offered))
 
     def _check(self, terms: Terms, payload: Payload, version: int, shop: Shop) -> Authorization:
         check = check_payment if version > 1 else check_v1
-        return check(
-            terms,
-            payload,
-            now=self._wall(),
-            min_remaining_s=int(shop.settings.min_remaining),
-            defer_mismatch=shop.settings.defer_contract_wallets,
-        )
+        least_s = int(shop.settings.min_remaining)
+        try:
+            return check(
+                terms,
+                payload,
+                now=self._wall(),
+                min_remaining_s=least_s,
+                defer_mismatch=shop.settings.defer_contract_wallets,
+            )
+        except PaymentRefused as refused:
+            wanted = what_is_wanted(refused.reason, terms, least_s)
+            raise PaymentRefused(refused.reason, wanted) from None
 
     async def buy(self, order: Order, claim: Claim) -> Purchase:
         """Reserve the payment and have it verified. Nothing else may use it from here on.
@@ -214,7 +226,7 @@ class Gate(Generic[Answer]):
             # Nothing is awaited between the look and the entry.
             self._ledger.reserve(authorization, self._wall(), permit2=payment.terms.uses_permit2)
         except PaymentRefused as refused:
-            raise await self._refusal(order, refused.reason) from None
+            raise await self._refused(order, payment, refused.reason) from None
         try:
             await self._verify(order, payment)
         except BaseException:
@@ -246,7 +258,7 @@ class Gate(Generic[Answer]):
         if verdict.reason is not None:
             if verdict.reason == _OTHER_FACILITATOR:
                 self._kinds.refresh_soon()
-            raise await self._refusal(order, verdict.reason)
+            raise await self._refused(order, payment, verdict.reason)
         self.counters.units_quoted += int(payment.terms.amount)
 
     # -- after the call -------------------------------------------------------------------------
@@ -289,8 +301,12 @@ class Gate(Generic[Answer]):
 
     # -- the 402 --------------------------------------------------------------------------------
 
-    async def _refusal(self, order: Order, reason: str) -> PaymentRequired:
-        """The error with the terms of now."""
+    async def _refused(self, order: Order, payment: Payment, reason: str) -> PaymentRequired:
+        least_s = int(self.settings.min_remaining)
+        return await self._refusal(order, reason, what_is_wanted(reason, payment.terms, least_s))
+
+    async def _refusal(self, order: Order, reason: str, wanted: str = "") -> PaymentRequired:
+        """The error with the terms of now. `wanted` says what a payment should have been."""
         shop = self._shops.current()
         price = await shop.quote(order.work)
         terms = [one.terms for one in shop.offers.terms(price)]
@@ -304,7 +320,7 @@ class Gate(Generic[Answer]):
         answer = required(reason, resource, terms, self._advertised(shop, order))
         kind = ApprovalMissing if reason == _NO_ALLOWANCE else PaymentRequired
         return kind(
-            _words(reason, price, terms),
+            _words(reason, wanted, price, terms),
             reason=reason,
             headers={_REQUIRED: encode_header(answer), "Cache-Control": "no-store"},
             members=_members(answer, v1_accepts(resource, terms)),
@@ -342,6 +358,12 @@ def _find(payload: Payload, version: int, priced: Sequence[Priced]) -> Priced | 
     return next((one for one in priced if one.terms is found), None)
 
 
+def _why_no_match(payload: Payload, version: int, offered: Sequence[Terms]) -> str:
+    if version == 1:
+        return why_no_match_v1(offered)
+    return why_no_match(payload.get("accepted"), offered)
+
+
 def _unavailable(wait_s: float) -> PaymentsUnavailable:
     return PaymentsUnavailable(
         "payments cannot be checked now: the facilitator does not answer; nothing was charged",
@@ -353,14 +375,15 @@ def _url(settings: X402, path: str) -> str:
     return (settings.public_base_url or "").rstrip("/") + path
 
 
-def _words(reason: str, price: Quote, terms: Sequence[Terms]) -> str:
+def _words(reason: str, wanted: str, price: Quote, terms: Sequence[Terms]) -> str:
     """The message for people."""
     ways = ", ".join(f"{one.scheme} on {one.network}" for one in terms)
     most = "" if price.tariff.is_flat else "at most "
     cost = f"{most}{price.ceiling(6) / 1e6:.6f}".rstrip("0").rstrip(".")
     if reason == _NOT_PAID:
         return f"this call costs {cost} USD, to be paid by x402 ({ways}); or send a valid key"
-    return f"the payment was not accepted: {reason}; this call costs {cost} USD ({ways})"
+    why = f"{reason}: {wanted}" if wanted else reason
+    return f"the payment was not accepted: {why}; this call costs {cost} USD ({ways})"
 
 
 def _members(answer: Mapping[str, Any], first_version: Sequence[object]) -> bytes:

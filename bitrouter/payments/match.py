@@ -29,6 +29,31 @@ def find_match(accepted: object, terms: Sequence[Terms]) -> Terms | None:
     return None
 
 
+def differences(accepted: Mapping[str, object], own: Terms) -> list[str]:
+    """What would have to be otherwise for `accepted` to agree with `own`, each as a few words."""
+    found = [
+        f'{name} must be "{wanted}"'
+        for name, wanted, agrees in (
+            ("scheme", own.scheme, accepted.get("scheme") == own.scheme),
+            ("network", own.network, accepted.get("network") == own.network),
+            ("amount", own.amount, accepted.get("amount") == own.amount),
+            ("asset", own.asset, _same_address(accepted.get("asset"), own.asset)),
+            ("payTo", own.pay_to, _same_address(accepted.get("payTo"), own.pay_to)),
+        )
+        if not agrees
+    ]
+    if not _same_seconds(accepted.get("maxTimeoutSeconds"), own.max_timeout_seconds):
+        found.append(f"maxTimeoutSeconds must be {own.max_timeout_seconds}")
+    sent = accepted.get("extra")
+    extra = sent if isinstance(sent, dict) else {}
+    found += [
+        f'extra.{name} must be "{wanted}"'
+        for name, wanted in own.extra.items()
+        if extra.get(name) != wanted
+    ]
+    return found
+
+
 def _agrees(accepted: Mapping[str, object], own: Terms) -> bool:
     return (
         accepted.get("scheme") == own.scheme
@@ -36,10 +61,13 @@ def _agrees(accepted: Mapping[str, object], own: Terms) -> bool:
         and accepted.get("amount") == own.amount
         and _same_address(accepted.get("asset"), own.asset)
         and _same_address(accepted.get("payTo"), own.pay_to)
-        and type(seconds := accepted.get("maxTimeoutSeconds")) is int  # True == 1, and 600.0 == 600
-        and seconds == own.max_timeout_seconds
+        and _same_seconds(accepted.get("maxTimeoutSeconds"), own.max_timeout_seconds)
         and _holds_extra(accepted.get("extra"), own.extra)
     )
+
+
+def _same_seconds(sent: object, own: int) -> bool:
+    return type(sent) is int and sent == own  # True == 1, and 600.0 == 600
 
 
 def _same_address(sent: object, own: str) -> bool:

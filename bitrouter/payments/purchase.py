@@ -88,7 +88,7 @@ class Purchase:
 
     def settle_later(self, usage: Usage) -> None:
         """Charge for what was used, while nobody waits; `when_settled` tells the end."""
-        self._begin(usage)
+        _ = self._begin(usage)  # the settler keeps its task
 
     def _begin(self, usage: Usage) -> asyncio.Task[Receipt | None]:
         self._is_open = False

@@ -56,11 +56,14 @@ class Authorization(msgspec.Struct, frozen=True):
 
 
 class PaymentRefused(Exception):
-    """A payment that does not do. `reason` is a code of x402.md, section 11."""
+    """A payment that does not do. `reason` is a code of x402.md, section 11; `wanted` says in words
+    what would have done, and quotes nothing of the payment.
+    """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, wanted: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
+        self.wanted = wanted
 
 
 class Verdict(msgspec.Struct, frozen=True):

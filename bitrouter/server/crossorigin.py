@@ -8,7 +8,9 @@ from typing import Final
 from aiohttp import web
 
 from bitrouter.protocols import CODECS
+from bitrouter.protocols.base import path_spellings
 from bitrouter.server.answers import base_headers, request_id_of
+from bitrouter.server.discovery import GOOGLE_PATHS
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -38,7 +40,14 @@ _PREFLIGHT: Final = {
     ),
     "Access-Control-Max-Age": "86400",
 }
-_PAGES: Final = ("/models", "/v1/models", "/v1beta/models", "/v1/payments/", "/openapi.json")
+_PAGES: Final = frozenset(
+    {*path_spellings("/models"), *path_spellings("/routes"), *GOOGLE_PATHS}
+    | {"/openapi.json", "/health", "/ready"}
+)
+_FOLDERS: Final = (
+    *(f"{path}/" for path in (*path_spellings("/models"), *GOOGLE_PATHS)),
+    "/v1/payments/",
+)
 
 
 class CrossOrigin:
@@ -63,4 +72,6 @@ class CrossOrigin:
 
 def _is_shared(path: str) -> bool:
     """Whether it is for clients."""
-    return path.startswith(_PAGES) or any(codec.match(path) is not None for codec in CODECS)
+    if path in _PAGES or path.startswith(_FOLDERS):
+        return True
+    return any(codec.match(path) is not None for codec in CODECS)

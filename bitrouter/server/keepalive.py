@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from aiohttp import web
+from bitrouter.server.outgoing import OutStream
 
 _EVERY_S: Final = 15.0  # protocols.md, 2.10: at most that often
 
@@ -18,7 +18,7 @@ class Keepalive:
 
     __slots__ = ("_comment", "_handle", "_loop", "_out", "_writing", "quiet")
 
-    def __init__(self, out: web.StreamResponse, comment: bytes) -> None:
+    def __init__(self, out: OutStream, comment: bytes) -> None:
         self._loop = asyncio.get_running_loop()
         self._out = out
         self._comment = comment
@@ -35,7 +35,7 @@ class Keepalive:
 
     async def _write(self) -> None:
         try:
-            await self._out.write(self._comment)
+            await self._out.write_aside(self._comment)
         except ConnectionError:
             pass  # the client has gone; the relay is told so by its own write, or is cancelled
         finally:

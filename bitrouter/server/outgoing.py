@@ -54,6 +54,10 @@ class OutStream(web.StreamResponse):
         writer.output_size += len(data)  # as `write` does: the metrics have it
         return not protocol.writing_paused
 
+    async def write_aside(self, data: bytes) -> None:
+        """Write what is no part of the answer: a sign of life between two of its events."""
+        await self.write(data)
+
     async def wait_for_room(self) -> None:
         """Wait until the client has taken most of what was written."""
         writer = self._payload_writer

@@ -111,53 +111,79 @@ async def relay_stream(
     its client side raises too, and the upstream is not to blame for it.
     """
     record.status = 200
-    record.outcome = "client_gone"  # unless the end below is reached
-    toll = answer.toll
-    if toll is None:
-        out = OutStream(status=200, headers=answer.headers)
-    else:
-        out = toll.stream(answer.headers)
-        why_ending = toll.why_ending(why_ending)
-    keepalive = Keepalive(out, answer.keepalive)
+    record.outcome = "client_gone"  # unless the end is reached
+    if answer.toll is not None:
+        return await _relay_sold(request, answer, answer.toll, record, why_ending)
+    sink = _sink(OutStream(status=200, headers=answer.headers), answer, record, why_ending)
     try:
-        await out.prepare(request)  # the commit point
-        if not answer.opening:
-            out.commit()
-        data, error = await _relay(out, answer, record, keepalive, why_ending)
-        transform = answer.transform
-        if answer.rescue is not None and not transform.complete:
-            sink = _Sink(out, record, keepalive, why_ending)
-            transform, data = await _go_on(sink, answer, answer.rescue, data, error)
-        if data:
-            await out.write(data)
-        if toll is not None:
-            await toll.conclude(transform.usage, complete=transform.complete)
-        await out.write_eof()
-        if answer.rescue is not None and not transform.complete:
-            record.failed(answer.rescue.failure)
-        else:
-            _conclude(record, transform, error)
+        transform, error = await _pass_on(sink, request, answer)
+        await sink.out.write_eof()
+        _conclude(record, answer, transform, error)
+    finally:
+        sink.keepalive.stop()
+    return sink.out
+
+
+async def _relay_sold(
+    request: web.BaseRequest,
+    answer: StreamAnswer,
+    toll: Toll,
+    record: Record,
+    why_ending: WhyEnding,
+) -> web.StreamResponse:
+    """The same for a stream that is paid for: however it ends, it is settled or not charged."""
+    why_ending = toll.why_ending(why_ending)
+    sink = _sink(toll.stream(answer.headers), answer, record, why_ending)
+    try:
+        transform, error = await _pass_on(sink, request, answer)
+        await toll.conclude(transform.usage, complete=transform.complete)
+        await sink.out.write_eof()
+        _conclude(record, answer, transform, error)
     except (ConnectionResetError, BrokenPipeError, asyncio.CancelledError):
-        if toll is not None:
-            toll.broken_off(record.usage, by_client=why_ending() is None)
+        toll.broken_off(record.usage, by_client=why_ending() is None)
         raise
     finally:
-        if toll is not None:
-            toll.broken_off(record.usage, by_client=False)
-        keepalive.stop()
-    return out
+        toll.broken_off(record.usage, by_client=False)
+        sink.keepalive.stop()
+    return sink.out
 
 
-async def _relay(
-    out: OutStream,
-    answer: StreamAnswer,
-    record: Record,
-    keepalive: Keepalive,
-    why_ending: WhyEnding,
-) -> tuple[bytes, RouterError | None]:
+class _Sink(msgspec.Struct, frozen=True):
+    """Where the parts of an answer go, one after the other."""
+
+    out: OutStream
+    record: Record
+    keepalive: Keepalive
+    why_ending: WhyEnding
+
+
+def _sink(out: OutStream, answer: StreamAnswer, record: Record, why_ending: WhyEnding) -> _Sink:
+    return _Sink(out, record, Keepalive(out, answer.keepalive), why_ending)
+
+
+async def _pass_on(
+    sink: _Sink, request: web.BaseRequest, answer: StreamAnswer
+) -> tuple[Transform, RouterError | None]:
+    """All that is to be said to the client. Returns the transform of whoever said the last of it,
+    and the error by which the first stream ended.
+    """
+    out, transform = sink.out, answer.transform
+    await out.prepare(request)  # the commit point
+    if not answer.opening:
+        out.commit()
+    data, error = await _relay(sink, answer)
+    if answer.rescue is not None and not transform.complete:
+        transform, data = await _go_on(sink, answer, answer.rescue, data, error)
+    if data:
+        await out.write(data)
+    return transform, error
+
+
+async def _relay(sink: _Sink, answer: StreamAnswer) -> tuple[bytes, RouterError | None]:
     """Copy what one upstream says until it ends. Returns what is still to be written, and the error
     by which it ended.
     """
+    out, keepalive = sink.out, sink.keepalive
     upstream, transform = answer.upstream, answer.transform
     data, error, ended = answer.opening, None, answer.ended
     pour = _Pour(out, upstream, transform, keepalive)
@@ -167,12 +193,12 @@ async def _relay(
                 keepalive.quiet = False
                 await out.write(data)  # waits while the client is slow, and so does the upstream
             await out.wait_for_room()
-            data, error, ended = await _next(upstream, transform, pour, why_ending)
+            data, error, ended = await _next(upstream, transform, pour, sink.why_ending)
             if transform.failed is not None:
                 data = masked(data, answer.api_key)
     finally:
-        record.usage = transform.usage
-        record.silent_for(upstream.longest_silence_s)
+        sink.record.usage = transform.usage
+        sink.record.silent_for(upstream.longest_silence_s)
         if ended:
             upstream.release()
         else:
@@ -222,15 +248,6 @@ class _Pour:
         return data
 
 
-class _Sink(msgspec.Struct, frozen=True):
-    """Where the parts of an answer go, one after the other."""
-
-    out: OutStream
-    record: Record
-    keepalive: Keepalive
-    why_ending: WhyEnding
-
-
 async def _go_on(
     sink: _Sink, answer: StreamAnswer, rescue: Rescue, data: bytes, error: RouterError | None
 ) -> tuple[Transform, bytes]:
@@ -247,7 +264,7 @@ async def _go_on(
         if successor is None:
             return part.transform, masked(rescue.last_words(), answer.api_key)
         part = successor
-        data, error = await _relay(sink.out, part, sink.record, sink.keepalive, sink.why_ending)
+        data, error = await _relay(sink, part)
     return part.transform, data
 
 
@@ -308,9 +325,13 @@ def _uncancelled() -> int:
     return task.uncancel() if task is not None else 0
 
 
-def _conclude(record: Record, transform: Transform, error: RouterError | None) -> None:
+def _conclude(
+    record: Record, answer: StreamAnswer, transform: Transform, error: RouterError | None
+) -> None:
     if transform.complete:
         record.outcome = "ok"
+    elif answer.rescue is not None:
+        record.failed(answer.rescue.failure)
     elif transform.failed is not None:
         record.outcome = "upstream_error"
         record.error = "the upstream reported an error in its stream"

@@ -13,6 +13,7 @@ from bitrouter.server.relay import WholeAnswer
 from bitrouter.server.services import Services
 
 if TYPE_CHECKING:
+    from bitrouter.payments.gate import Gate
     from bitrouter.server.till import Till
 
 
@@ -23,14 +24,11 @@ async def open_till(
 
     `wall` gives Unix seconds. Raises ConfigError when payments cannot be taken here.
     """
-    from bitrouter.payments.gate import Gate
+    from bitrouter.payments.opening import open_gate
     from bitrouter.server.till import Till
 
     routes = services.routes
-    gate: Gate[WholeAnswer] = Gate(settings, lambda: routes.current, state_dir, wall=wall)
-    try:
-        await gate.start()
-    except BaseException:
-        await gate.close()
-        raise
+    gate: Gate[WholeAnswer] = await open_gate(
+        settings, lambda: routes.current, state_dir, wall=wall
+    )
     return Till(gate, lambda: routes.config.limits.max_event_bytes)

@@ -20,6 +20,7 @@ from bitrouter.payments.exposition import families
 from bitrouter.payments.gate import SIGNATURE, SIGNATURE_V1, Claim, Gate, Order
 from bitrouter.payments.journal import Entry, JournalUnavailable
 from bitrouter.payments.purchase import Purchase
+from bitrouter.payments.repeats import Repeat
 from bitrouter.payments.shop import Work
 from bitrouter.payments.terms import Receipt
 from bitrouter.protocols.base import Bound
@@ -70,12 +71,14 @@ class Till:
                 inquiry.metering = Metering(claim.shop.limit(order.work))
             inquiry.owner = purchase.payer
             answer = await self._produced(produce, purchase)
+            if isinstance(answer, WholeAnswer) and purchase.payment.is_metered:
+                answer = await goods.completed(answer)
         except BaseException:
             self.gate.release(purchase)
             self._end(claim, None)
             raise
         if isinstance(answer, WholeAnswer):
-            return await self._settled(answer, purchase, claim, order, goods)
+            return await self._settled(answer, purchase, claim, order)
         return self._tolled(answer, purchase, claim, goods)
 
     async def _produced(self, produce: Produce, purchase: Purchase) -> Answer:
@@ -118,12 +121,7 @@ class Till:
     # -- whole answers --------------------------------------------------------------------------
 
     async def _settled(
-        self,
-        answer: WholeAnswer,
-        purchase: Purchase,
-        claim: Claim,
-        order: Order,
-        goods: "_Goods",
+        self, answer: WholeAnswer, purchase: Purchase, claim: Claim, order: Order
     ) -> WholeAnswer:
         gate, payment = self.gate, purchase.payment
 
@@ -134,12 +132,10 @@ class Till:
             self._end(claim, answer if receipt.success else None)
 
         purchase.when_settled = keep
-        used = answer.usage or Usage()
-        if payment.is_metered:
-            used = await goods.completed(used, answer.body)
+        wait_s = float(gate.settings.facilitator.settle_timeout)
         receipt = None
         try:
-            receipt = await purchase.settle(used, float(gate.settings.facilitator.settle_timeout))
+            receipt = await purchase.settle(answer.usage or Usage(), wait_s)
         finally:
             if receipt is None and not purchase.is_settled:  # the client may ask for it again
                 self._begin(claim, _unnamed(claim), order)
@@ -156,23 +152,21 @@ class Till:
         """The answer to the same request with the same payment, if it has been made already, or is
         being made. A payment without a name gets it only where its outcome was in doubt.
         """
-        payer = claim.payment.authorization.payer
-        repeats, now = self.gate.repeats, monotonic()
-        given = (payer, claim.name or "", claim.header_digest, order.digest(), now)
-        found = None
-        if claim.name is not None and not claim.payment.authorization.deferred:
-            found = repeats.find(*given)
-        elif claim.name is not None:
-            found = repeats.same(*given)
-        if found is None:
-            found = repeats.same(payer, _unnamed(claim), *given[2:])
-        if found is None:
-            return None
         wait_s = float(self.gate.settings.facilitator.settle_timeout)
-        await asyncio.wait({found.answer}, timeout=wait_s)
-        if not found.answer.done():
-            raise SettlementUnknown("the payment of the first request is not settled yet")
-        return found.answer.result()
+        while (found := self._repeated(claim, order)) is not None:
+            await asyncio.wait({found.answer}, timeout=wait_s)
+            if not found.answer.done():
+                raise SettlementUnknown("the payment of the first request is not settled yet")
+            if (answer := found.answer.result()) is not None:
+                return answer
+            # It came to nothing. Of several that waited, the first makes the call anew.
+        return None
+
+    def _repeated(self, claim: Claim, order: Order) -> Repeat[WholeAnswer] | None:
+        payer, repeats = claim.payment.authorization.payer, self.gate.repeats
+        given = (claim.header_digest, order.digest(), monotonic())
+        found = None if claim.name is None else repeats.find(payer, claim.name, *given)
+        return found or repeats.same(payer, _unnamed(claim), *given)
 
     def _begin(self, claim: Claim, name: str, order: Order) -> None:
         self.gate.repeats.begin(
@@ -251,7 +245,7 @@ class _Goods:
     def order(self) -> Order:
         """See gate.Order. Raises InvalidRequest for a limit that makes no sense."""
         wanted, codec = self.inquiry.request, self.inquiry.codec
-        generates = wanted.operation.name == _GENERATE
+        generates = self._generates
         headers = self._request.headers
         return Order(
             request_id=self.inquiry.request_id,
@@ -292,16 +286,18 @@ class _Goods:
         digest.update(self.inquiry.request.body)
         return digest.digest()
 
-    async def completed(self, known: Usage, answer: bytes) -> Usage:
-        """What was used: the provider's figures, and where it has none, ours of what was asked and
-        said.
-        """
-        asked = self.size.tokens if self.size else 0
-        generates = self.inquiry.request.operation.name == _GENERATE
-        if known.output_tokens is not None or not generates:
-            return completed(known, asked, 0)
-        spoken = await asyncio.to_thread(spoken_tokens, self.inquiry.codec, answer)
-        return completed(known, asked, spoken)
+    async def completed(self, answer: WholeAnswer) -> WholeAnswer:
+        """The answer with all of its usage: what the provider does not count, the router does."""
+        known = answer.usage or Usage()
+        spoken = 0
+        if known.output_tokens is None and self._generates:
+            spoken = await asyncio.to_thread(spoken_tokens, self.inquiry.codec, answer.body)
+        asked = self.size.tokens if self.size is not None else 0
+        return msgspec.structs.replace(answer, usage=completed(known, asked, spoken))
+
+    @property
+    def _generates(self) -> bool:
+        return self.inquiry.request.operation.name == _GENERATE
 
 
 def _lasts_s(remaining_s: float) -> float:

@@ -60,6 +60,10 @@ class TolledStream(OutStream):
         passing = self._pass(data)
         return super().write_now(passing) if passing else True
 
+    async def write_aside(self, data: bytes) -> None:
+        """See OutStream. It may stand before the last event, and must not follow it."""
+        await super().write(data)
+
     async def let_go(self, receipt: bytes | None) -> None:
         """Write what was kept, after the receipt if there is one."""
         held, self.held = self.held, b""

@@ -114,10 +114,11 @@ class Lane:
         head = _head(prepared, call)
         connection = await self._pool.take(prepared.key)
         if connection is not None:
+            wire = cast("Wire", connection.protocol)
             try:
                 return await self._exchange(connection, head, call.body, limit)
-            except aiohttp.ClientConnectionError as error:
-                if not died_unheard(error):
+            except aiohttp.ClientConnectionError:
+                if wire.heard:
                     raise
         connection_use.set(Use.ONLY_NEW)
         async with asyncio.timeout_at(limit.by):
@@ -212,10 +213,3 @@ def _lines(headers: Mapping[str, str]) -> bytes:
         raise ValueError("a header holds a control character")
     lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
     return "".join(lines).encode("utf-8", "surrogateescape")
-
-
-def died_unheard(error: aiohttp.ClientConnectionError) -> bool:
-    """Whether a connection ended before a byte of the answer had come."""
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return isinstance(error.message, str)  # else it is the head as far as it came
-    return isinstance(error, aiohttp.ClientOSError)

@@ -17,16 +17,15 @@ from bitrouter.upstream.wire import Wire
 
 
 class Use(enum.Enum):
-    """Which connection a call wants, and which it got."""
+    """Which connection a call wants. If it got one that has served before, that takes its place."""
 
-    ANY = enum.auto()  # wanted: one from the pool or a new one; got: a new one
-    AGAIN = enum.auto()  # got: one that has served before
-    ONLY_NEW = enum.auto()  # wanted, and got
+    ANY = enum.auto()  # one from the pool or a new one
+    ONLY_NEW = enum.auto()
 
 
 # Of the call that runs in this task. A variable of the context, because aiohttp's interface has no
 # place for it; its tracing would tell, and would run for every chunk of every answer as well.
-connection_use: Final = ContextVar("connection_use", default=Use.ANY)
+connection_use: Final[ContextVar[Use | Wire]] = ContextVar("connection_use", default=Use.ANY)
 
 
 class Pool(aiohttp.TCPConnector):
@@ -34,10 +33,14 @@ class Pool(aiohttp.TCPConnector):
     what the lane wants of them (wire.py).
     """
 
-    def __init__(self, resolver: AbstractResolver, keepalive_s: float) -> None:
+    def __init__(
+        self, resolver: AbstractResolver, keepalive_s: float, max_header_bytes: int = 1 << 16
+    ) -> None:
         # No limit: the connector's would make a request wait in silence (reliability.md, 2).
         super().__init__(limit=0, keepalive_timeout=keepalive_s, resolver=resolver)
-        self._factory = functools.partial(_make_wire, loop=self._loop)
+        self._factory = functools.partial(
+            _make_wire, loop=self._loop, max_header_bytes=max_header_bytes
+        )
 
     async def take(self, key: ConnectionKey) -> Connection | None:
         """A connection that has served before, if there is one that is fit to.
@@ -47,7 +50,8 @@ class Pool(aiohttp.TCPConnector):
         """
         while (connection := await super()._get(key, [])) is not None:
             protocol = connection.protocol
-            if protocol is not None and not protocol.should_close:
+            if isinstance(protocol, Wire) and not protocol.should_close:
+                protocol.heard = False
                 return connection
             connection.close()
         return None
@@ -56,10 +60,10 @@ class Pool(aiohttp.TCPConnector):
         if connection_use.get() is Use.ONLY_NEW:
             return None
         connection = await self.take(key)
-        if connection is not None:
-            connection_use.set(Use.AGAIN)
+        if connection is not None and isinstance(connection.protocol, Wire):
+            connection_use.set(connection.protocol)
         return connection
 
 
-def _make_wire(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
-    return Wire(loop)
+def _make_wire(loop: asyncio.AbstractEventLoop, max_header_bytes: int) -> ResponseHandler:
+    return Wire(loop, max_header_bytes)

@@ -25,7 +25,6 @@ from bitrouter.upstream.lane import (
     SKIPPED,
     Lane,
     Limit,
-    died_unheard,
 )
 from bitrouter.upstream.pool import Pool, Use, connection_use
 from bitrouter.upstream.resolver import GuardedResolver
@@ -44,7 +43,7 @@ class Upstream:
 
     def __init__(self, limits: Limits, *, by_lane: bool = True) -> None:
         self.resolver = GuardedResolver()
-        pool = Pool(self.resolver, _IDLE_POOL_S)
+        pool = Pool(self.resolver, _IDLE_POOL_S, limits.max_header_bytes)
         self._session = aiohttp.ClientSession(
             connector=pool,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -117,8 +116,9 @@ class Upstream:
         connection_use.set(Use.ANY)
         try:
             return await self._post(call, timeouts)
-        except aiohttp.ClientConnectionError as error:
-            if connection_use.get() is not Use.AGAIN or not died_unheard(error):
+        except aiohttp.ClientConnectionError:
+            used = connection_use.get()
+            if isinstance(used, Use) or used.heard:
                 raise
         connection_use.set(Use.ONLY_NEW)
         return await self._post(call, timeouts)

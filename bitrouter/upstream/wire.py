@@ -11,8 +11,9 @@ from typing import Final
 
 from aiohttp import StreamReader
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import RawResponseMessage
 
-from bitrouter.errors import UpstreamTimeout
+from bitrouter.errors import BadResponse, UpstreamTimeout
 from bitrouter.upstream.response import Take
 from bitrouter.upstream.timer import ReadTimer
 
@@ -25,9 +26,12 @@ class Wire(ResponseHandler):
     coroutine that waits for it; that is more than the chunk's own way.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, max_header_bytes: int = 1 << 16) -> None:
         super().__init__(loop)
         self.timer: Final = ReadTimer(loop, self._expire)
+        self.heard = False  # whether anything was said since it was taken from the pool
+        self._max_header_bytes: Final = max_header_bytes
+        self._head_bytes = 0  # that came, of a head that is not complete
         self.content: StreamReader | None = None  # of the answer that is being read
         self._take: Take | None = None
         self._taken: asyncio.Future[bool] | None = None
@@ -45,9 +49,42 @@ class Wire(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
+        awaits_head = self._waiter is not None
+        self.heard = True
         super().data_received(data)
         if self._take is not None:
             self._push()
+        elif awaits_head:
+            self._look_at_head(len(data))
+
+    def _look_at_head(self, size: int) -> None:
+        """Of a head came `size` bytes, and maybe all. aiohttp bounds each of its lines and their
+        number, which together is a hundred times as much as a line.
+        """
+        size += self._head_bytes
+        is_complete = self._waiter is None
+        self._head_bytes = 0 if is_complete else size
+        if size <= self._max_header_bytes or self._exception is not None:
+            return
+        if is_complete and all(self._fits(message) for (message, _), _ in self._buffer):
+            return
+        self._buffer.clear()
+        self.set_exception(
+            BadResponse(
+                f"the head of the upstream's answer is larger than {self._max_header_bytes} bytes"
+                " (limits.max_header_bytes)"
+            )
+        )
+
+    def _fits(self, message: RawResponseMessage) -> bool:
+        size = sum(len(name) + len(value) + 4 for name, value in message.raw_headers)
+        return size <= self._max_header_bytes
+
+    def close(self) -> None:
+        """See ResponseHandler. What is still to be sent is not waited for, nor a goodbye in TLS:
+        whoever takes nothing would keep the connection for ever, and work on for nobody meanwhile.
+        """
+        self.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """See asyncio.Protocol."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bitrouter import log
+from bitrouter.upstream.lane import Lane
 from tests.support.dialects import DIALECTS, Dialect
 from tests.support.requestlog import RequestLog
 from tests.support.upstream import ScriptedUpstream
@@ -48,3 +49,12 @@ async def third_upstream() -> AsyncIterator[ScriptedUpstream]:
     await found.start()
     yield found
     await found.stop()
+
+
+@pytest.fixture(params=["lane", "ordinary"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each way that a call to a provider can go: nearly all of them take the lane."""
+    found: str = request.param
+    if found == "ordinary":
+        monkeypatch.setattr(Lane, "takes", lambda lane, call: False)
+    return found

@@ -6,8 +6,6 @@ import email.utils
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -16,52 +14,12 @@ from tests.conftest import StartRouter
 from tests.support.dialects import CHAT, Dialect, settings
 from tests.support.faults import LIMIT_S, NEVER, ask, attempts_of, complete, error, in_turn
 from tests.support.rawhttp import connect, post
+from tests.support.rawserver import http, one_request, server
 from tests.support.requestlog import RequestLog
 from tests.support.upstream import Reply, ScriptedUpstream
 
 JSON = "Content-Type: application/json"
 WHOLE = complete(CHAT, stream=False)
-
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def server(serve: Serve, scheme: str = "http") -> AsyncIterator[str]:
-    """A server that does to each connection what `serve` does: its URL."""
-    tasks = set()
-
-    async def kept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        try:
-            await serve(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the end of the test, or of the other side
-        finally:
-            writer.close()
-
-    listening = await asyncio.start_server(kept, "127.0.0.1", 0)
-    try:
-        yield f"{scheme}://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    finally:
-        listening.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def one_request(reader: asyncio.StreamReader) -> None:
-    """Read a request to its end."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    (length,) = [line for line in head.lower().split(b"\r\n") if b"content-length" in line]
-    await reader.readexactly(int(length.split(b":")[1]))
-
-
-def http(body: bytes) -> bytes:
-    """A whole answer as it goes on the wire."""
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    return head % len(body) + body
 
 
 # -- a pooled connection that was closed ------------------------------------------------------

@@ -18,7 +18,7 @@ async def test_a_stream_that_would_outlive_its_payment_ends_and_pays_for_what_ca
     monkeypatch: pytest.MonkeyPatch,
     scheme: str,
 ) -> None:
-    monkeypatch.setattr(till, "_stream_s", lambda remaining_s: 0.2)
+    monkeypatch.setattr(till, "_lasts_s", lambda remaining_s: 0.2)
     shop = await open_shop(CHAT, scheme, streams={"receipt_hold": "20s"})
     payer = make_payer(scheme)
     payment = await shop.signed(payer, stream=True)
@@ -38,5 +38,5 @@ async def test_a_stream_that_would_outlive_its_payment_ends_and_pays_for_what_ca
 
 
 def test_a_stream_ends_a_minute_before_its_payment_does() -> None:
-    assert till._stream_s(600) == 540
-    assert till._stream_s(30) == 15
+    assert till._lasts_s(600) == 540
+    assert till._lasts_s(30) == 15

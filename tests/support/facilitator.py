@@ -163,6 +163,14 @@ def nonce_of(call: Call) -> str:
     return f"{authorization['from'].lower()} {authorization['nonce']}"
 
 
+def payer_of(call: Call) -> str:
+    """Who has signed the payment."""
+    signed = call["paymentPayload"]["payload"]
+    authorization = signed.get("authorization") or signed["permit2Authorization"]
+    payer: str = authorization["from"]
+    return payer
+
+
 def say(value: object, status: int = 200, **headers: str) -> web.Response:
     """A JSON answer."""
     return web.json_response(value, status=status, headers=headers)
@@ -174,7 +182,7 @@ def settled(call: Call, transaction: str, **changes: object) -> web.Response:
         "success": True,
         "transaction": transaction,
         "network": call["paymentRequirements"]["network"],
-        "payer": PAYER,
+        "payer": payer_of(call),
     }
     return say({name: value for name, value in {**value, **changes}.items() if value is not None})
 
@@ -221,15 +229,15 @@ async def support(call: Call, facilitator: FakeFacilitator) -> web.Response:
 
 async def verify_honestly(call: Call, facilitator: FakeFacilitator) -> web.Response:
     """As the reference facilitator does: each scheme has its own way to say that it was used."""
-    wanted = call["paymentRequirements"]
+    wanted, payer = call["paymentRequirements"], payer_of(call)
     if facilitator.is_used(call):
         if wanted["scheme"] == "upto":
             reason = "invalid_upto_evm_transaction_failed"
-            return say({"isValid": False, "invalidReason": reason, "payer": PAYER})
+            return say({"isValid": False, "invalidReason": reason, "payer": payer})
         if "assetTransferMethod" not in wanted["extra"]:
             reason = "invalid_exact_evm_nonce_already_used"
-            return say({"isValid": False, "invalidReason": reason, "payer": PAYER})
-    return say({"isValid": True, "payer": PAYER})
+            return say({"isValid": False, "invalidReason": reason, "payer": payer})
+    return say({"isValid": True, "payer": payer})
 
 
 async def settle_honestly(call: Call, facilitator: FakeFacilitator) -> web.Response:

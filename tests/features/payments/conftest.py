@@ -1,6 +1,7 @@
 """Fixtures for tests of payments without the rest of the router."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,11 @@ from bitrouter.config.schema import Facilitator as Settings
 from bitrouter.payments import facilitator as facilitator_module
 from bitrouter.payments.counters import Counters
 from bitrouter.payments.facilitator import Facilitator
+from tests.conftest import StartRouter
+from tests.support.dialects import CHAT, Dialect
 from tests.support.facilitator import FakeFacilitator
+from tests.support.stall import OpenStall, Stall, open_stall, stall_settings
+from tests.support.upstream import ScriptedUpstream
 
 
 @pytest.fixture
@@ -25,6 +30,26 @@ async def fake() -> AsyncIterator[FakeFacilitator]:
 def _quick_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
     """Verify is asked once more after 10 ms."""
     monkeypatch.setattr(facilitator_module, "_REPEAT_AFTER_S", 0.01)
+
+
+@pytest.fixture
+def sell(start_router: StartRouter, fake: FakeFacilitator, upstream: ScriptedUpstream) -> OpenStall:
+    """Starts a router that sells the answers of `upstream`, by the given offers. `change` alters
+    its configuration before that.
+    """
+
+    async def start(
+        dialect: Dialect = CHAT,
+        *offers: str,
+        change: Callable[[dict[str, Any]], None] | None = None,
+        **x402: object,
+    ) -> Stall:
+        given = stall_settings(upstream, fake, dialect, *offers, **x402)
+        if change is not None:
+            change(given)
+        return await open_stall(await start_router(given), fake, upstream, dialect)
+
+    return start
 
 
 @pytest.fixture

@@ -1,18 +1,17 @@
 """A router that sells answers, and what a test asks of it."""
 
-import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from x402.schemas import PaymentRequired, SettleResponse
+from x402.schemas import SettleResponse
 
 from tests.support.chain.addresses import NETWORK
-from tests.support.chain.background import LIMIT_S
 from tests.support.chain.facilitator import FacilitatorServer
-from tests.support.chain.payer import SIGNATURE, Payer, encode, terms
+from tests.support.chain.front import Front
+from tests.support.chain.payer import Payer
 from tests.support.chain.world import World
 from tests.support.dialects import CHAT, INPUT_TOKENS, OUTPUT_TOKENS, Dialect, provider, route_to
 from tests.support.faults import complete
@@ -73,28 +72,7 @@ def shop_settings(
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a client got."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def required(self) -> PaymentRequired:
-        """The terms that it holds."""
-        return terms(self.headers)
-
-    @property
-    def reason(self) -> str:
-        """Why it asks for a payment."""
-        found = self.required.error
-        assert found is not None
-        return found
-
-
-@dataclass(frozen=True)
-class Shop:
+class Shop(Front):
     """A running router whose `upstream` is a provider, and who is paid for its answers."""
 
     router: RunningRouter
@@ -104,53 +82,9 @@ class Shop:
     upstream: ScriptedUpstream
 
     @property
-    def url(self) -> str:
-        """The router's address."""
-        return self.router.url
-
-    @property
     def earned(self) -> int:
         """What the seller has."""
         return self.world.balance(self.seller)
-
-    async def until_it_sells(self, model: str = "m") -> None:
-        """Wait until the router knows what its facilitator can do."""
-        async with asyncio.timeout(LIMIT_S):
-            while (await self.ask(model=model)).status == 503:  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0.01)
-
-    async def ask(
-        self,
-        payment: object = None,
-        dialect: Dialect = CHAT,
-        model: str = "m",
-        *,
-        stream: bool = False,
-        body: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """One request; `payment` is a payload, or the text of a header."""
-        paid = {} if payment is None else self.payment_header(payment)
-        async with self.router.http.post(
-            dialect.path(model, stream=stream),
-            json=body or dialect.body(model, stream=stream),
-            headers={**(headers or {}), **paid},
-        ) as answer:
-            return Answer(answer.status, answer.headers, await answer.read())
-
-    def payment_header(self, payment: object) -> dict[str, str]:
-        """The header for a payload, or for the text of a header."""
-        return {SIGNATURE: payment if isinstance(payment, str) else encode(payment)}
-
-    async def offer(self, **request: Any) -> PaymentRequired:
-        """The terms of a request."""
-        answer = await self.ask(**request)
-        assert answer.status == 402, answer
-        return answer.required
-
-    async def signed(self, payer: Payer, **request: Any) -> dict[str, Any]:
-        """A payment for a request."""
-        return await asyncio.to_thread(payer.sign, await self.offer(**request))
 
     def check_paid(self, payer: Payer, told: SettleResponse, units: int) -> None:
         """The receipt is true, and nothing was taken but what it says."""
@@ -162,17 +96,3 @@ class Shop:
         assert self.world.chain.mined[told.transaction].succeeded
         assert self.earned == units
         assert self.world.balance(payer.address) == PURSE - units
-
-    async def payment(self, request_id: str) -> dict[str, Any]:
-        """What the router says of a payment."""
-        async with self.router.http.get(f"/v1/payments/{request_id}") as answer:
-            assert answer.status == 200, await answer.text()
-            found: dict[str, Any] = await answer.json()
-            return found
-
-    async def until_payment(self, request_id: str, state: str) -> dict[str, Any]:
-        """Wait until the router says that a payment is in this state."""
-        async with asyncio.timeout(LIMIT_S):
-            while (found := await self.payment(request_id))["state"] != state:  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0.01)
-        return found
