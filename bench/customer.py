@@ -44,6 +44,16 @@ class Load(msgspec.Struct, frozen=True):
         kind = f"stream{brief.EVENTS}" if self.stream else "whole"
         return f"{self.body_kb:g}kB-{kind}-c{self.connections}"
 
+    @property
+    def each(self) -> int:
+        """The requests of a connection."""
+        return self.requests // self.connections
+
+    @property
+    def made(self) -> int:
+        """The requests of all connections."""
+        return self.each * self.connections
+
 
 class Connection(asyncio.Protocol):
     """One connection to the router."""
@@ -134,13 +144,12 @@ async def run(port: int, load: Load, key: str) -> None:
         Customer((await loop.create_connection(Connection, "127.0.0.1", port))[1], load, key)
         for _ in range(load.connections)
     ]
-    each = load.requests // load.connections
     for one in customers:
-        await one.prepare(each + _WARM_UP_REQUESTS)
+        await one.prepare(load.each + _WARM_UP_REQUESTS)
     await _together(customers, _WARM_UP_REQUESTS)
     print("ready", flush=True)
     while await loop.run_in_executor(None, sys.stdin.readline):
-        await _together(customers, each)
+        await _together(customers, load.each)
         print("done", flush=True)
 
 

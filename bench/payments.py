@@ -1,4 +1,4 @@
-"""What a paid call costs in CPU time: `make bench-payments`. Some minutes; `--quick` for seconds.
+"""What a paid call costs in CPU time: `make bench-payments`, some minutes.
 
 The same call is made with a key and with payments, on one router; with a key on a router that sells
 nothing; and with payments on a router that trusts every payment (`bench.trusting`), whose
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +35,7 @@ from bench.process import (
     split_cores,
 )
 from bench.runs import differences, ratios, spread
+from bench.wallet import wall
 from bitrouter.access.keys import KEYS_FILE, encode_keys, make_key
 
 _SELLER: Final = "0x" + "5e" * 20
@@ -80,8 +81,6 @@ SIDES: Final[Sequence[tuple[str, Means]]] = (
     (TRUSTING, "upto"),
 )
 
-Costs = Mapping[tuple[str, Means], list[float]]
-
 
 class Result(msgspec.Struct, frozen=True):
     """All of one bench. `runs` are microseconds of CPU time for a request, one for each round."""
@@ -119,9 +118,7 @@ def _router(
     config = home / "bitrouter.yaml"
     config.write_text(_settings(port, upstream, facilitator, home))
     command = python(module, "serve", "--config", config)
-    return stack.enter_context(
-        running(command, port, router_environ(home), cores=split_cores()[0])
-    )
+    return stack.enter_context(running(command, port, router_environ(home), cores=split_cores()[0]))
 
 
 def _start(stack: contextlib.ExitStack, key_file: bytes) -> Mapping[str, Child]:
@@ -159,7 +156,7 @@ def _cost_us(target: Child, load: Load, key: str) -> float:
         process.stdin.flush()
         _expect(process.stdout.readline(), "done", load)
         time.sleep(_SETTLED_AFTER_S)
-        return (target.cpu_ns() - before_ns) / 1000 / (load.requests // load.connections * load.connections)
+        return (target.cpu_ns() - before_ns) / 1000 / load.made
 
 
 def _expect(said: str, wanted: str, load: Load) -> None:
@@ -169,7 +166,7 @@ def _expect(said: str, wanted: str, load: Load) -> None:
 
 def measure(kinds: Sequence[Kind], rounds: int, share: float) -> dict[str, dict[str, list[float]]]:
     """Every kind of call on every side, in turns: by kind, and by side, microseconds a request."""
-    key, kept = make_key("bench", int(time.time()))
+    key, kept = make_key("bench", int(wall()))
     found: dict[str, dict[str, list[float]]] = {}
     with contextlib.ExitStack() as stack:
         targets = _start(stack, encode_keys([kept]))
@@ -200,7 +197,9 @@ def table(runs: Mapping[str, Mapping[str, list[float]]]) -> str:
         for side, costs in sides.items():
             ratio = statistics.median(ratios(costs, bare))
             lines.append(f"  {side:24}{spread(costs, '.0f'):>28}   {ratio:5.2f} of the bare proxy")
-        lines.append(_line("payments on, with a key", differences(plain, sides[f"{OFF}/key"]), bare))
+        lines.append(
+            _line("payments on, with a key", differences(plain, sides[f"{OFF}/key"]), bare)
+        )
         for means in ("exact", "upto"):
             paid, free = sides[f"{SHOP}/{means}"], sides[f"{TRUSTING}/{means}"]
             lines.append(_line(f"{means}: the gate adds", differences(free, plain), bare))

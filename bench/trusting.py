@@ -5,12 +5,13 @@ Run as `python -m bench.trusting serve ...`.
 """
 
 import sys
+from typing import Final
 
 from bitrouter.cli.main import main
 from bitrouter.payments.facilitator import Facilitator, payer_of
 from bitrouter.payments.terms import X402_VERSION, Payload, Receipt, Terms, Verdict
 
-_TRANSACTION = "0x" + "ab" * 32
+_TRANSACTION: Final = "0x" + "ab" * 32
 
 
 async def _verify(

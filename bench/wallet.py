@@ -20,6 +20,8 @@ _UPTO_PROXY: Final = "0x4020a4f3b7b90cca423b9fabcc0ce57c6c240002"
 
 Terms = dict[str, Any]
 
+wall: Final = time.time  # noqa: TID251 - a signature runs out at a time of the day
+
 
 class Wallet:
     """A key of its own. What it signs, it signs once: each payment has a nonce of its own."""
@@ -31,7 +33,9 @@ class Wallet:
 
     def header(self, accepted: Terms) -> str:
         """The value of PAYMENT-SIGNATURE for these terms, `exact` by EIP-3009 or `upto`."""
-        signed = self._permit(accepted) if accepted["scheme"] == "upto" else self._transfer(accepted)
+        signed = (
+            self._permit(accepted) if accepted["scheme"] == "upto" else self._transfer(accepted)
+        )
         return base64.b64encode(
             orjson.dumps({"x402Version": 2, "accepted": accepted, "payload": signed})
         ).decode()
@@ -94,7 +98,7 @@ class Wallet:
 
 def _until(accepted: Terms) -> int:
     seconds: int = accepted["maxTimeoutSeconds"]
-    return int(time.time()) + seconds
+    return int(wall()) + seconds
 
 
 def _chain(accepted: Terms) -> int:

@@ -10,22 +10,19 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from bitrouter import log
-from bitrouter.access.keys import KEYS_FILE, KeyRing, decode_keys
 from bitrouter.config.address import parse_listen
 from bitrouter.config.load import require_authentication, state_dir
-from bitrouter.config.schema import Config, Embedded, Provider, Secret
+from bitrouter.config.schema import Config
 from bitrouter.errors import ConfigError
 from bitrouter.exchange.exchange import Means
 from bitrouter.exchange.memory import Memory
-from bitrouter.exchange.plan import Target
-from bitrouter.local.supervisor import EmbeddedModel, with_availability
+from bitrouter.local.supervisor import with_availability
 from bitrouter.metrics.store import MetricsStore
 from bitrouter.routing.breaker import Breakers
 from bitrouter.routing.dynamic import History, Routes
@@ -37,17 +34,18 @@ from bitrouter.server.connection import Server
 from bitrouter.server.crossorigin import CrossOrigin
 from bitrouter.server.dispatch import Dispatcher
 from bitrouter.server.inference import Inference
+from bitrouter.server.keyfile import KeyFile
 from bitrouter.server.listener import Listener
 from bitrouter.server.pages import admin_pages, all_pages, public_pages
 from bitrouter.server.record import Recent
 from bitrouter.server.reload import Reloaded, Reloader, ReloadWatcher
 from bitrouter.server.selling import open_till
 from bitrouter.server.services import Services
-from bitrouter.server.statedir import RouteStore, unusable
+from bitrouter.server.statedir import RouteStore
+from bitrouter.server.targets import Targets
 from bitrouter.server.tls import Certificates, is_served_by_tls
 from bitrouter.server.watermark import Watermark, watermark
 from bitrouter.state.audit import Actor, Entry
-from bitrouter.state.files import read_if_there
 from bitrouter.systemd.activation import Inherited, Setting, check_fit
 from bitrouter.upstream.budget import RetryBudget
 from bitrouter.upstream.session import Upstream
@@ -60,55 +58,6 @@ _CLOSE_S: Final = 0.5
 _HAND_OVER_S: Final = 1.0
 _HAND_OVER_POLL_S: Final = 0.02
 _LAST_WORDS_S: Final = 1.0  # for the error events of what did not end within `drain`
-
-
-class Targets:
-    """Where each provider is reached. An embedded model is started by the first who asks."""
-
-    def __init__(self) -> None:
-        # By the identity of what the target is made of, which is kept alive for as long.
-        self._known: dict[int, tuple[object, Target]] = {}
-        self._models: dict[str, tuple[Embedded, EmbeddedModel]] = {}
-        self._closing: set[asyncio.Task[None]] = set()
-
-    async def find(self, provider: Provider) -> Target:
-        """Raises UpstreamUnavailable when an embedded model cannot be had."""
-        if provider.embedded is not None:
-            return await self._embedded(provider, provider.embedded)
-        return self._target(provider, provider.api_base, provider.api_key)
-
-    def _target(self, owner: object, api_base: str, api_key: Secret | None) -> Target:
-        known = self._known.get(id(owner))
-        if known is None:
-            known = (owner, Target(api_base, api_key))
-            self._known[id(owner)] = known
-        return known[1]
-
-    async def _embedded(self, provider: Provider, settings: Embedded) -> Target:
-        entry = self._models.get(provider.name)
-        if entry is None or entry[0] != settings:
-            if entry is not None:
-                self._retire(entry[1])
-            entry = (settings, EmbeddedModel(settings))
-            self._models[provider.name] = entry
-        endpoint = await entry[1].endpoint()
-        return self._target(endpoint, endpoint.base_url, endpoint.api_key)
-
-    def forget(self, providers: Mapping[str, Provider]) -> None:
-        """Forget all targets, after a reload; stop the models that no provider has any more."""
-        self._known.clear()
-        for name in [name for name in self._models if name not in providers]:
-            self._retire(self._models.pop(name)[1])
-
-    def _retire(self, model: EmbeddedModel) -> None:
-        task = asyncio.get_running_loop().create_task(model.close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-
-    async def close(self) -> None:
-        """Stop every embedded model."""
-        closing = [model.close() for _, model in self._models.values()]
-        await asyncio.gather(*closing, *self._closing)
 
 
 class Router:
@@ -128,10 +77,9 @@ class Router:
         sockets: Sequence[Inherited] = (),
     ) -> None:
         self._state_dir = state_dir(config, environ)
-        self._keys_stamp: tuple[int, int] | None = None
         self._store = RouteStore(self._state_dir)
-        self._keys_file = self._state_dir / KEYS_FILE
-        keys = self._read_keys()
+        self._key_file = KeyFile(self._state_dir)
+        keys = self._key_file.read()
         check_fit(config.server, sockets)
         require_authentication(config, has_keys=keys.required or _sells(config))
         self._sockets = sockets
@@ -353,26 +301,16 @@ class Router:
 
     def renew_keys(self) -> None:
         """Read the key file if it has changed; keep the keys if it is not usable now."""
-        if _stamp(self._keys_file) == self._keys_stamp:
+        if not self._key_file.has_changed:
             return
         try:
-            keys = self._read_keys()
+            keys = self._key_file.read()
             has_keys = keys.required or self.services.seller is not None
             require_authentication(self.services.routes.config, has_keys=has_keys)
         except ConfigError as error:
             _log.error("the keys stay as they were: %s", error)
         else:
             self.services.keys = keys
-
-    def _read_keys(self) -> KeyRing:
-        self._keys_stamp = _stamp(self._keys_file)
-        content = _read_state(self._keys_file)
-        if content is None:
-            return KeyRing()
-        try:
-            return KeyRing(decode_keys(content))
-        except ValueError as error:
-            raise unusable(self._keys_file, str(error)) from error
 
     async def _save_dynamic(self, routes: Routes, history: History) -> None:
         """Write the file in a thread: it waits for the disk."""
@@ -410,19 +348,3 @@ def _shown(listen: str, tls: ssl.SSLContext | None) -> str:
     if listen.startswith("unix:"):
         return listen
     return f"{'http' if tls is None else 'https'}://{listen}"
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """Changes whenever the file is replaced, twice within a tick of its clock too; None if gone."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino
-
-
-def _read_state(path: Path) -> bytes | None:
-    try:
-        return read_if_there(path)
-    except OSError as error:
-        raise unusable(path, f"cannot be read: {error.strerror}") from error

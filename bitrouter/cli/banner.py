@@ -42,6 +42,8 @@ def examples(config: Config, address: str, *, needs_key: bool) -> str:
             needs = f", not yet: {provider.unusable}" if provider.unusable else ""
             curl = _curl(codec, address, f"{provider.name}:{model_id}")
             lines += ["", f"  # {codec.name}{needs}", f"  {curl}{key}"]
+    if config.payments.x402.enabled:
+        lines += ["", "Without a key each answers 402 and says what it costs: docs/payments.md."]
     return "\n".join(lines) + "\n"
 
 

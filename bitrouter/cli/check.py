@@ -55,7 +55,10 @@ def run(config_path: str | None, *, as_json: bool) -> int:
 def _summary(config: Config) -> str:
     if config.path is None:
         return "ok: there is no configuration file; the built-in providers apply"
-    return f"ok: {config.path}: {len(config.providers)} providers, {len(config.models)} models"
+    sold = ", sold by x402" if config.payments.x402.enabled else ""
+    return (
+        f"ok: {config.path}: {len(config.providers)} providers, {len(config.models)} models{sold}"
+    )
 
 
 def _report(file: Path | None, problems: tuple[Problem, ...]) -> str:

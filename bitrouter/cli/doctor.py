@@ -4,17 +4,16 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from bitrouter.cli import examine, reach
+from bitrouter.cli import examine, livecalls, reach, settling
 from bitrouter.cli.finding import Finding, State
 from bitrouter.cli.output import Cell, Style, columns, is_coloured
 from bitrouter.config.load import find_config_file, load_config, state_dir
-from bitrouter.config.schema import Config
 from bitrouter.errors import ConfigError
 from bitrouter.local.supervisor import with_availability
 from bitrouter.protocols import BY_API_PROTOCOL
@@ -59,18 +58,13 @@ def _examine(given: argparse.Namespace) -> Iterator[Finding]:
     yield from examine.payment_libraries(config)
     yield examine.descriptors(config.limits.max_concurrent_requests)
     yield from examine.routes(config)
-    running = yield from examine.listeners(config, listen)
-    if not given.offline:
-        yield from asyncio.run(reach.providers(config, given.timeout))
-    if given.live:
-        yield from _live(config, listen, running=running)
-
-
-def _live(config: Config, listen: str, *, running: bool) -> Iterable[Finding]:
-    if not running:
-        advice = "start it: `bitrouter serve`, or say with --listen where it runs"
-        return [Finding("live call", "fail", "no router runs that could be asked", advice)]
-    return asyncio.run(reach.live(config, listen, os.environ.get("BITROUTER_KEY", "")))
+    yield from examine.listeners(config, listen)
+    if given.offline:
+        return
+    yield from asyncio.run(reach.providers(config, given.timeout))
+    yield from asyncio.run(settling.facilitator(config))
+    if not given.no_live:
+        yield from asyncio.run(livecalls.answers(config))
 
 
 def _lines(findings: Sequence[Finding]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import resource
 import socket
 import stat
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -170,17 +170,10 @@ def descriptors(max_concurrent_requests: int) -> Finding:
     )
 
 
-def listeners(config: Config, listen: str) -> Generator[Finding, None, bool]:
-    """Whether the addresses can be listened on. Returns whether a router does already."""
-    running = False
+def listeners(config: Config, listen: str) -> Iterator[Finding]:
+    """Whether the addresses can be listened on, or a router does already."""
     for address in filter(None, (listen, config.server.admin_listen)):
-        finding = _listener(config, address)
-        running = running or finding.said.endswith(_RUNNING)
-        yield finding
-    return running
-
-
-_RUNNING: Final = "a router runs there"
+        yield _listener(config, address)
 
 
 def _listener(config: Config, listen: str) -> Finding:
@@ -188,7 +181,7 @@ def _listener(config: Config, listen: str) -> Finding:
     if address.path is None and address.port == 0:
         return Finding("listener", "ok", f"{listen}: any free port")
     if _answers(config, listen):
-        return Finding("listener", "ok", f"{listen}: {_RUNNING}")
+        return Finding("listener", "ok", f"{listen}: a router runs there")
     problem = _unix_problem(address.path) if address.path else _bind_problem(*address[:2])
     if problem is None:
         return Finding("listener", "ok", f"{listen} is free")

@@ -3,7 +3,7 @@
 import argparse
 import gc
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from bitrouter import __version__
 from bitrouter.config.address import LISTEN_FORMS, parse_listen
@@ -13,6 +13,8 @@ _EPILOG: Final = (
     " ~/.bitrouter/bitrouter.yaml, the first that exists. Without any, every provider whose key is"
     " in the environment is served as provider:model."
 )
+_EXIT_CODES: Final = "Exit codes: 0 done, 1 failed, 2 a wrong command line, 78 a bad configuration."
+_Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,46 +90,58 @@ def _serve(given: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bitrouter", description="An LLM router.", epilog=_EPILOG)
+    parser = argparse.ArgumentParser(
+        prog="bitrouter", description="An LLM router.", epilog=f"{_EPILOG} {_EXIT_CODES}"
+    )
     parser.add_argument("--version", action="version", version=f"bitrouter {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
-    serve = verbs.add_parser("serve", help="run the router in the foreground", epilog=_EPILOG)
+    serve = _add_verb(verbs, "serve", "run the router in the foreground", epilog=_EPILOG)
     _add_config(serve)
     _add_listen(serve, "listen there, whatever the file says")
     serve.add_argument("--check", action="store_true", help="only validate the configuration")
 
-    check = verbs.add_parser("check", help="validate the configuration offline, without secrets")
+    check = _add_verb(verbs, "check", "validate the configuration offline, without secrets")
     _add_config(check)
     _add_json(check)
 
-    keys = verbs.add_parser("keys", help="virtual keys for clients")
+    keys = _add_verb(verbs, "keys", "virtual keys for clients")
     actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
-    create = actions.add_parser("create", help="make a key and print it, this once")
-    create.add_argument("name", help="whose key it is")
-    listed = actions.add_parser("list", help="list the keys")
-    revoke = actions.add_parser("revoke", help="make a key invalid, within a second")
-    revoke.add_argument("id", help="the id that `keys list` shows")
+    create = _add_verb(actions, "create", "make a key and print it, this once")
+    create.add_argument("name", metavar="NAME", help="whose key it is")
+    listed = _add_verb(actions, "list", "list the keys")
+    revoke = _add_verb(actions, "revoke", "make a key invalid, within a second")
+    revoke.add_argument("id", metavar="ID", help="the id that `keys list` shows")
     for action in (create, listed, revoke):
         _add_config(action)
         _add_json(action)
 
-    _add_routes(verbs.add_parser("routes", help="routes of a running router"))
+    _add_routes(_add_verb(verbs, "routes", "routes of a running router"))
     _add_asking(verbs)
-    _add_doctor(verbs.add_parser("doctor", help="find out what keeps the router from serving"))
-    schema = verbs.add_parser("schema", help="print the JSON Schema of the file, for editors")
+    _add_doctor(_add_verb(verbs, "doctor", "find out what keeps the router from serving"))
+    schema = _add_verb(verbs, "schema", "print the JSON Schema of the file, for editors")
     _add_json(schema)
     return parser
 
 
-def _add_asking(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    reload = verbs.add_parser("reload", help="have a running router read its file anew")
+def _add_verb(
+    verbs: _Verbs, name: str, does: str, *, epilog: str | None = None
+) -> argparse.ArgumentParser:
+    """A verb whose own help begins with what the list of verbs says of it."""
+    sentence = f"{does[0].upper()}{does[1:]}."
+    return verbs.add_parser(name, help=does, description=sentence, epilog=epilog)
+
+
+def _add_asking(verbs: _Verbs) -> None:
+    reload = _add_verb(verbs, "reload", "have a running router read its file anew")
     reload.add_argument("--dry-run", action="store_true", help="say what would change, only")
-    models = verbs.add_parser("models", help="what a running router can be asked for")
-    models.add_argument("name", nargs="?", help="only those with this in their name")
+    models = _add_verb(verbs, "models", "what a running router can be asked for")
+    models.add_argument(
+        "name", metavar="TEXT", nargs="?", help="only those with this in their name"
+    )
     models.add_argument("--provider", metavar="NAME", help="only those of this provider")
-    status = verbs.add_parser("status", help="how a running router is doing")
-    requests = verbs.add_parser("requests", help="what a running router has answered last")
+    status = _add_verb(verbs, "status", "how a running router is doing")
+    requests = _add_verb(verbs, "requests", "what a running router has answered last")
     requests.add_argument("--route", metavar="NAME", type=_text, help="only those of this route")
     requests.add_argument(
         "--outcome", metavar="WORD", type=_text, help="only those that ended so; error: that failed"
@@ -142,10 +156,9 @@ def _add_asking(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _add_doctor(doctor: argparse.ArgumentParser) -> None:
     doctor.add_argument("--offline", action="store_true", help="leave the network out")
     doctor.add_argument(
-        "--live",
+        "--no-live",
         action="store_true",
-        help="also ask each endpoint of the routes for a few words, by way of the running router;"
-        " that costs what it costs. $BITROUTER_KEY is the client's key, if one is needed",
+        help="do not ask each endpoint for a few words, which costs what it costs",
     )
     doctor.add_argument("--timeout", metavar="S", type=_seconds, default=5.0, help="for a provider")
     _add_config(doctor)
@@ -158,9 +171,11 @@ _ELSEWHERE: Final = "the router listens there, whatever the file says"
 
 def _add_routes(routes: argparse.ArgumentParser) -> None:
     actions = routes.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listed = actions.add_parser("list", help="list the routes")
-    add = actions.add_parser("add", help="set a route, which lasts until it is removed")
-    add.add_argument("model", type=_text, help="the name; a * at its end stands for any rest")
+    listed = _add_verb(actions, "list", "list the routes")
+    add = _add_verb(actions, "add", "set a route, which lasts until it is removed")
+    add.add_argument(
+        "model", metavar="MODEL", type=_text, help="the name; a * at its end stands for any rest"
+    )
     add.add_argument(
         "endpoints",
         metavar="PROVIDER:MODEL_ID",
@@ -168,26 +183,37 @@ def _add_routes(routes: argparse.ArgumentParser) -> None:
         type=_endpoint,
         help="where it leads, the preferred first",
     )
-    add.add_argument("--strategy", choices=["priority", "load_balance"], default="priority")
+    add.add_argument(
+        "--strategy",
+        choices=["priority", "load_balance"],
+        default="priority",
+        help="in order, or spread by weight; both go on to the next endpoint on failure",
+    )
     add.add_argument(
         "--weights",
         metavar="N,N",
         type=_weights,
         help="the share of each endpoint under load_balance",
     )
-    remove = actions.add_parser("rm", help="remove a route that was set")
-    remove.add_argument("model", type=_text, help="its name")
-    explain = actions.add_parser("explain", help="say what becomes of requests for a model")
-    explain.add_argument("model", type=_text, help="any name that a client could ask for")
+    remove = _add_verb(actions, "rm", "remove a route that was set")
+    remove.add_argument("model", metavar="MODEL", type=_text, help="its name")
+    explain = _add_verb(actions, "explain", "say what becomes of requests for a model")
+    explain.add_argument(
+        "model", metavar="MODEL", type=_text, help="any name that a client could ask for"
+    )
     explain.add_argument(
         "--protocol",
         metavar="WORD",
         help="for clients of this protocol alone: a word of api_protocol, such as openai",
     )
-    history = actions.add_parser("history", help="the last changes of the routes that were set")
-    rollback = actions.add_parser("rollback", help="make those routes what they were before")
+    history = _add_verb(actions, "history", "the last changes of the routes that were set")
+    rollback = _add_verb(actions, "rollback", "make those routes what they were before")
     rollback.add_argument(
-        "version", nargs="?", type=_version, help="as `history` has it; else before the last change"
+        "version",
+        metavar="VERSION",
+        nargs="?",
+        type=_version,
+        help="as `history` has it; else before the last change",
     )
     for action in (add, remove, rollback):
         action.add_argument("--dry-run", action="store_true", help="check, but change nothing")

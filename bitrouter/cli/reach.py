@@ -1,8 +1,7 @@
-"""What `bitrouter doctor` finds out over the network: whether providers are there, and answer."""
+"""What `bitrouter doctor` finds out over the network: whether the providers are there."""
 
 import asyncio
 import contextlib
-import http.client
 import socket
 import ssl
 import time
@@ -12,16 +11,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from bitrouter.cli.adminclient import AdminError, open_connection
 from bitrouter.cli.finding import Finding
 from bitrouter.config.schema import Config
-from bitrouter.protocols import CODECS
 
 _LARGE_SKEW_S: Final = 30.0
 _HUGE_SKEW_S: Final = 300.0
-_PROMPT: Final = "Say hello."
-_LIVE_WITHIN_S: Final = 60.0
-_LIVE_AT_ONCE: Final = 4
 _MAX_HEAD: Final = 16_384
 
 
@@ -140,78 +134,3 @@ def _clock(skews: list[float]) -> Finding:
     said = f"it is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the providers'"
     advice = "set it by NTP: `timedatectl set-ntp true`; certificates and payments depend on it"
     return Finding("clock", "fail" if abs(skew_s) > _HUGE_SKEW_S else "warn", said, advice)
-
-
-# -- live calls -----------------------------------------------------------------------------
-
-
-async def live(config: Config, listen: str, key: str) -> list[Finding]:
-    """Ask every endpoint of the routes for a few words, by way of the router that listens there.
-
-    `key` is a client's, empty for none.
-    """
-    endpoints = dict.fromkeys(
-        f"{one.provider}:{one.model_id}"
-        for entry in config.models.values()
-        for one in entry.endpoints
-        if "*" not in one.model_id and config.providers[one.provider].unusable is None
-    )
-    if not endpoints:
-        said = "no route names an endpoint that could be asked"
-        return [Finding("live call", "warn", said, "give `models` an entry")]
-    room = asyncio.Semaphore(_LIVE_AT_ONCE)
-
-    async def ask(endpoint: str) -> Finding:
-        async with room:
-            return await asyncio.to_thread(_ask, config, listen, key, endpoint)
-
-    return list(await asyncio.gather(*map(ask, endpoints)))
-
-
-class _Detail(msgspec.Struct, frozen=True):
-    message: str = ""
-
-
-class _Error(msgspec.Struct, frozen=True):
-    error: _Detail = _Detail()
-
-
-def _ask(config: Config, listen: str, key: str, endpoint: str) -> Finding:
-    check = f"live call {endpoint}"
-    path, body = CODECS[0].example(endpoint, _PROMPT)
-    headers = {"Content-Type": "application/json"}
-    if key:
-        headers["Authorization"] = f"Bearer {key}"
-    began = time.monotonic()
-    try:
-        connection = open_connection(config, listen, _LIVE_WITHIN_S)
-        with contextlib.closing(connection):
-            connection.request("POST", path, body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
-    except (OSError, AdminError, http.client.HTTPException) as error:
-        return Finding(check, "fail", f"no answer: {str(error) or type(error).__name__}")
-    took_ms = (time.monotonic() - began) * 1000
-    if answer.status == 200:
-        return Finding(check, "ok", f"it answered in {took_ms:.0f} ms")
-    source = answer.headers.get("x-bitrouter-error-source", "")
-    said = f"status {answer.status}: {_message(content)}"
-    return Finding(check, "fail", said, _ADVICE.get((answer.status, source), ""))
-
-
-def _message(content: bytes) -> str:
-    try:
-        return msgspec.json.decode(content, type=_Error).error.message[:300]
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return "an answer that is not understood"
-
-
-_ADVICE: Final = {
-    (401, "router"): "clients need a key here: put one into $BITROUTER_KEY",
-    (401, "upstream"): "the provider does not take the key: see its api_key",
-    (403, "upstream"): "the provider does not let this key use the model",
-    (404, "upstream"): "the provider has no such model: see model_id",
-    (429, "upstream"): "the provider's rate limit, or no credit is left there",
-    (502, "upstream"): "see the router's log for what the provider did",
-    (504, "upstream"): "the provider is slow: see `timeouts`",
-}

@@ -32,7 +32,7 @@ class _Routes(msgspec.Struct, frozen=True):
     version: int
 
 
-class _Status(msgspec.Struct, frozen=True):
+class _Status(msgspec.Struct, frozen=True, kw_only=True):
     """RouterStatus of the API document."""
 
     status: str
@@ -41,6 +41,7 @@ class _Status(msgspec.Struct, frozen=True):
     in_flight: int
     config: str | None
     keys_required: bool
+    sells: bool = False
     routes: _Routes
     reloads: dict[str, int]
     providers: tuple[_Provider, ...]
@@ -60,6 +61,12 @@ def _status(given: argparse.Namespace, client: AdminClient) -> Iterable[str]:
     return [answer.decode()] if given.json else _told(decoded(answer, _Status))
 
 
+def _access(status: _Status) -> str:
+    if status.sells:
+        return "need a key, or pay by x402" if status.keys_required else "pay by x402"
+    return "need a key" if status.keys_required else "need no key"
+
+
 def _told(status: _Status) -> Iterator[str]:
     colour = is_coloured()
     state = paint(status.status, "good" if status.status == "ready" else "bad", colour=colour)
@@ -73,7 +80,7 @@ def _told(status: _Status) -> Iterator[str]:
         f" at version {routes.version}" if routes.version else ""
     )
     yield f"reloads        {reloads.get('ok', 0)} done, {reloads.get('error', 0)} refused"
-    yield f"clients        need {'a key' if status.keys_required else 'no key'}"
+    yield f"clients        {_access(status)}"
     yield ""
     yield from columns(_providers(status.providers), colour=colour)
     if status.endpoints:

@@ -146,6 +146,7 @@ class Timeouts(Section, frozen=True):
     """Timers, in seconds. reliability.md, section 2, says what each covers."""
 
     connect: Duration = Duration(5)
+    pool_wait: Duration = Duration(2)
     first_byte: Duration = Duration(60)
     idle: Duration = Duration(60)
     total: Duration = Duration(600)
@@ -161,6 +162,7 @@ class TimeoutsEntry(Section, frozen=True):
     """The timers that a provider, or a route, may set for itself."""
 
     connect: Duration | None = None
+    pool_wait: Duration | None = None
     first_byte: Duration | None = None
     idle: Duration | None = None
     total: Duration | None = None

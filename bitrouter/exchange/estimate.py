@@ -37,7 +37,9 @@ _NOT_SHOWN: Final = frozenset(
         "cache_control",
     }
 )
+_DATA: Final = "data:"
 _LINKS: Final = ("https://", "http://", "gs://")
+_POINTERS: Final = (_DATA, *_LINKS)
 _any: Final = msgspec.json.Decoder()
 
 
@@ -80,7 +82,7 @@ class Size(msgspec.Struct):
 
 def estimated_tokens(body: bytes) -> int:
     """Tokens in a request body of any protocol. Raises InvalidRequest when it cannot be read."""
-    if _most_values(body) > _MOST_VALUES:
+    if _has_too_many(body):
         return len(body) // _BYTES_A_TOKEN
     return measure(body).tokens
 
@@ -89,6 +91,11 @@ def is_slow(body: bytes) -> bool:
     """Whether to measure it keeps the event loop from its other work for milliseconds."""
     size = len(body)
     return size > _LARGE or (size > _MANY_VALUES and _most_values(body) > _MANY_VALUES)
+
+
+def _has_too_many(body: bytes) -> bool:
+    """Whether to read it could take a minute. A value has at least a byte of its own."""
+    return len(body) > _MOST_VALUES and _most_values(body) > _MOST_VALUES
 
 
 def _most_values(body: bytes) -> int:
@@ -101,7 +108,7 @@ def measure(body: bytes) -> Size:
 
     Raises InvalidRequest when it cannot be read, or is not worth the time that it would take.
     """
-    if _most_values(body) > _MOST_VALUES:
+    if _has_too_many(body):
         raise InvalidRequest(
             f"the body has more than {_MOST_VALUES} commas and brackets: too many to be priced"
         )
@@ -112,53 +119,68 @@ def measure(body: bytes) -> Size:
 
 
 def _size(body: Any) -> Size:
-    size = Size()
-    waiting = [body]
+    names = messages = tokens_given = 0
+    texts: list[str] = []
     hidden: list[Any] = []
-    while waiting:
-        node = waiting.pop()
-        size.values += 1
-        if isinstance(node, dict):
-            size.messages += "role" in node
+    values = [body]
+    for node in values:  # which grows meanwhile
+        if isinstance(node, str):
+            texts.append(node)
+        elif isinstance(node, dict):
+            messages += "role" in node
+            names += _bytes_of("".join(node))
             for name, value in node.items():
-                (hidden if name in _NOT_SHOWN else waiting).append(value)
-            size.names += _bytes_of("".join(node))
+                (hidden if name in _NOT_SHOWN else values).append(value)
         elif isinstance(node, list):
-            waiting += node
-            size.tokens_given += sum(type(one) is int for one in node)
-        elif isinstance(node, str):
-            if _is_media(node):
-                size.media += 1
-                size.media_chars += len(node)
-            else:
-                size.links += node.startswith(_LINKS)
-                size.text += _bytes_of(node)
+            values += node
+            tokens_given += [*map(type, node)].count(int)  # without bool, which is another type
+    size = _texts(texts)
+    size.names = names
+    size.messages = messages
+    size.values = len(values)
+    size.tokens_given = tokens_given
     size.hidden = _bytes_within(hidden)
     return size
 
 
-def _bytes_within(waiting: list[Any]) -> int:
-    """The bytes of all text in some values."""
-    total = 0
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            total += _bytes_of("".join(node))
-            waiting += node.values()
+def _texts(texts: list[str]) -> Size:
+    """What some texts are."""
+    size = Size()
+    said = []
+    for text in texts:
+        if len(text) > _MEDIA_CHARS or text.startswith(_POINTERS):
+            if _is_media(text):
+                size.media += 1
+                size.media_chars += len(text)
+                continue
+            size.links += text.startswith(_LINKS)
+        said.append(text)
+    size.text = _bytes_of("".join(said))
+    return size
+
+
+def _bytes_within(values: list[Any]) -> int:
+    """The bytes of all text in some values, which are used up."""
+    items = 0
+    texts: list[str] = []
+    for node in values:  # which grows meanwhile
+        if isinstance(node, str):
+            texts.append(node)
+        elif isinstance(node, dict):
+            texts += node
+            values += node.values()
         elif isinstance(node, list):
-            waiting += node
-            total += len(node)
-        elif isinstance(node, str):
-            total += _bytes_of(node)
-    return total
+            values += node
+            items += len(node)
+    return items + _bytes_of("".join(texts))
 
 
 def _bytes_of(text: str) -> int:
-    return len(text.encode("utf-8", "replace"))
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 def _is_media(text: str) -> bool:
     """Base64, by itself or in a data URL: long, and without a space."""
-    if text.startswith("data:"):
+    if text.startswith(_DATA):
         return True
     return len(text) > _MEDIA_CHARS and text.isascii() and not any(c in text for c in " \n\t.,")

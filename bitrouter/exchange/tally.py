@@ -4,6 +4,7 @@ A client that leaves has had a part of an answer, and no provider says what the 
 some say it of no answer.
 """
 
+import contextlib
 from typing import Final
 
 import msgspec
@@ -17,6 +18,8 @@ from bitrouter.protocols.codec import Codec
 from bitrouter.sse import SSEDecoder, SSEEvent
 
 _BYTES_A_TOKEN: Final = 4
+# Of a stream, before it is counted: some hundred events, which take less than a millisecond.
+_MOST_UNREAD_BYTES: Final = 32 << 10
 
 
 def completed(known: Usage, input_tokens: int, output_tokens: int) -> Usage:
@@ -50,7 +53,11 @@ def _bytes_in(block: ir.Block) -> int:
 
 
 class Tally:
-    """Reads what the client is sent, in its own protocol, and counts what the model has said."""
+    """Reads what the client is sent, in its own protocol, and counts what the model has said.
+
+    Nobody asks for it when the provider gives its own figures, as nearly all do at the end of a
+    stream. So what is sent is kept for a while, and read when that has become much, or on demand.
+    """
 
     def __init__(self, codec: Codec, framing: Framing, max_event_bytes: int) -> None:
         self._framing = framing
@@ -58,19 +65,32 @@ class Tally:
         self._sse = SSEDecoder(max_event_bytes)
         self._array = JSONArrayDecoder(max_event_bytes)
         self._rest = b""
+        self._unread: list[bytes] = []
+        self._unread_bytes = 0
         self._bytes = 0
 
     @property
     def output_tokens(self) -> int:
         """Tokens generated so far, by and large: a quarter of the bytes of what was said."""
+        self._read()
         return -(-self._bytes // _BYTES_A_TOKEN)
 
     def count(self, data: bytes) -> None:
         """Count what is in `data`."""
-        for event in self._events(data):
-            for one in self._decoder.decode(event):
-                if isinstance(one, Delta):
-                    self._bytes += len(one.text.encode("utf-8", "replace"))
+        self._unread.append(data)
+        self._unread_bytes += len(data)
+        if self._unread_bytes > _MOST_UNREAD_BYTES:
+            self._read()
+
+    def _read(self) -> None:
+        data = b"".join(self._unread)
+        self._unread.clear()
+        self._unread_bytes = 0
+        with contextlib.suppress(BadResponse):  # for an event that is too large
+            for event in self._events(data):
+                for one in self._decoder.decode(event):
+                    if isinstance(one, Delta):
+                        self._bytes += len(one.text.encode("utf-8", "replace"))
 
     def _events(self, data: bytes) -> list[SSEEvent]:
         if self._framing is Framing.SSE:

@@ -92,7 +92,9 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def _json_line(line: RequestLine) -> str:
-    return f'{{"level":"info",{_encode(line).decode()[1:]}\n'
+    # `time` comes first and `level` after it, as in the other lines.
+    time_of_it, _, rest = _encode(line).decode().partition(",")
+    return f'{time_of_it},"level":"info","message":"request",{rest}\n'
 
 
 def _text_line(line: RequestLine) -> str:

@@ -290,7 +290,7 @@ class Gate(Generic[Answer]):
         purchase = self._purchases.pop(entry.key, None)
         if purchase is not None:
             purchase.settled(receipt)
-        if not receipt.success:
+        if entry.state == "failed":
             self._ledger.rest(entry.payer, self._wall())
         _log.log(
             logging.INFO if receipt.success else logging.ERROR,
@@ -315,7 +315,7 @@ class Gate(Generic[Answer]):
                 "the facilitator settles none of the ways to pay that are configured",
                 retry_after_s=_RETRY_S,
             )
-        self.counters.required += reason == _NOT_PAID
+        self.counters.required += 1
         resource = Resource(_url(shop.settings, order.path), f"A call of {order.work.model}"[:200])
         answer = required(reason, resource, terms, self._advertised(shop, order))
         kind = ApprovalMissing if reason == _NO_ALLOWANCE else PaymentRequired

@@ -41,6 +41,10 @@ class Repeats(Generic[Answer]):
         self._kept: OrderedDict[tuple[str, str], Repeat[Answer]] = OrderedDict()
         self._size = 0
 
+    def knows(self, payer: str, *names: str | None) -> bool:
+        """Whether one of the names stands for something."""
+        return any((payer, name) in self._kept for name in names)
+
     def same(
         self, payer: str, name: str, payment: str, digest: bytes, now: float
     ) -> Repeat[Answer] | None:

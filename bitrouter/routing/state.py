@@ -6,7 +6,7 @@ from types import MappingProxyType
 from bitrouter.config.schema import Config, RouteEntry
 from bitrouter.errors import InvalidRequest, NotFound
 from bitrouter.routing.dynamic import DynamicRoute
-from bitrouter.routing.table import RouteTable, build_route, nearest
+from bitrouter.routing.table import RouteTable, build_route, nearest, nearest_in_words
 
 
 class RouteState:
@@ -68,7 +68,7 @@ class RouteState:
         if name in self.current.routes:
             return "; it is defined in the configuration file"
         near = nearest(name, self._dynamic)
-        return f"; the nearest names are {', '.join(near)}" if near else ""
+        return f"; {nearest_in_words(near)}" if near else ""
 
     def _check(self, route: DynamicRoute) -> None:
         _check_name(route.model)

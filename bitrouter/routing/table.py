@@ -4,7 +4,7 @@ A request takes the table once and keeps it, so no reload can mix two tables in 
 """
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from bitrouter.config.schema import (
@@ -217,7 +217,7 @@ class RouteTable:
 
     def _not_found(self, name: str) -> str:
         near = nearest(name, self.names())
-        hint = f"; the nearest names are {', '.join(near)}" if near else ""
+        hint = f"; {nearest_in_words(near)}" if near else ""
         return f"no route for model {name!r}{hint}; GET /v1/models lists all"
 
 
@@ -233,6 +233,11 @@ def nearest(name: str, names: Iterable[str]) -> list[str]:
     pool = (likely or known)[:_MAX_COMPARED]
     found = difflib.get_close_matches(name, pool, n=3, cutoff=0.5)
     return found or [one for one in likely if last in one.casefold()][:3]
+
+
+def nearest_in_words(near: Sequence[str]) -> str:
+    """What to say of the names that `nearest` found, of which there is at least one."""
+    return f"the nearest name{'s are' if len(near) > 1 else ' is'} {', '.join(near)}"
 
 
 def build_route(

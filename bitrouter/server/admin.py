@@ -23,7 +23,7 @@ from bitrouter.errors import (
     ServiceUnavailable,
 )
 from bitrouter.routing.dynamic import Action, Change, DynamicRoute, Routes, undo
-from bitrouter.routing.table import nearest
+from bitrouter.routing.table import nearest, nearest_in_words
 from bitrouter.server.adminbody import decode_rollback, decode_route, is_dry_run, read_body
 from bitrouter.server.answers import json_answer
 from bitrouter.server.discovery import decode_name
@@ -355,7 +355,7 @@ def _warnings(route: DynamicRoute, config: Config) -> Iterator[str]:
         elif near := _likely_meant(endpoint.model_id, provider.models):
             yield (
                 f"{where}: {endpoint.model_id!r} is not in the catalogue of {provider.name!r};"
-                f" the nearest names are {', '.join(near)}"
+                f" {nearest_in_words(near)}"
             )
     if route.model in config.models:
         yield "the route of this name in the configuration is out of use meanwhile"

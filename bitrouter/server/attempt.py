@@ -139,7 +139,7 @@ async def _open(
         return await opening
     slots = services.slots
     try:
-        await slots.take(endpoint.key, endpoint.max_concurrency)
+        await slots.take(endpoint.key, endpoint.max_concurrency, endpoint.timeouts.pool_wait)
     except BaseException:
         opening.close()
         raise

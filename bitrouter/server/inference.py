@@ -175,7 +175,8 @@ class Inference:
         if not asked or (caller is None and seller is not None and operation.name == COUNT_TOKENS):
             return await _estimate(inquiry)  # which costs nobody anything
         if caller is None and seller is not None:
-            produce = functools.partial(self._ask, inquiry, operation, route, asked, record)
+            ask_it = functools.partial(self._ask, inquiry, operation, route, asked, record)
+            produce = functools.partial(_counted, ask_it, inquiry, lease)
             return await seller.sell(request, inquiry, produce)
         return await self._ask(inquiry, operation, route, asked, record)
 
@@ -277,6 +278,16 @@ class Inference:
         record.status = answer.status
         record.sent = answer.content_length or 0  # aiohttp writes it when the account is closed
         return answer
+
+
+async def _counted(
+    ask_it: Callable[[], Awaitable[Answer]], inquiry: Inquiry, lease: Lease
+) -> Answer:
+    """An answer that is sold: until its payment is settled it is kept, and so is its request."""
+    answer = await ask_it()
+    if isinstance(answer, WholeAnswer):
+        lease.hold(len(inquiry.request.body) + len(answer.body))
+    return answer
 
 
 async def _is_rescuable(inquiry: Inquiry) -> bool:

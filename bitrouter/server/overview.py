@@ -49,7 +49,9 @@ class RouteCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer of GET /admin/status. `config` is the file; `reloads` are counted by outcome."""
+    """The answer of GET /admin/status. `config` is the file; `reloads` are counted by outcome;
+    `sells` says that who has no key can pay.
+    """
 
     status: Literal["ready", "draining"]
     version: str
@@ -57,6 +59,7 @@ class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int
     config: str | None
     keys_required: bool
+    sells: bool
     routes: RouteCounts
     reloads: dict[str, int]
     providers: list[ProviderStatus]
@@ -97,6 +100,7 @@ class Overview:
             in_flight=services.metrics.inflight,
             config=state.config.path,
             keys_required=services.keys.required,
+            sells=services.seller is not None,
             routes=RouteCounts(
                 configured=len(state.config.models),
                 dynamic=len(state.dynamic),

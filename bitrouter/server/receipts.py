@@ -1,7 +1,5 @@
 """GET /v1/payments/{request id}: what became of a payment (x402.md, 10.3)."""
 
-from typing import Literal
-
 import msgspec
 from aiohttp import web
 
@@ -11,7 +9,14 @@ from bitrouter.server.discovery import decode_name
 from bitrouter.server.services import Services
 
 
-class PaymentView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PaymentView(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    tag_field="object",
+    tag="payment",
+):
     """A payment. `amount` is what is charged and `ceiling` what was authorised, both decimal
     strings of the asset's smallest unit. Times are Unix seconds.
 
@@ -20,7 +25,6 @@ class PaymentView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """
 
     id: str
-    object: Literal["payment"] = "payment"
     state: str
     scheme: str
     network: str

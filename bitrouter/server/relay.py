@@ -168,9 +168,13 @@ async def _pass_on(
     and the error by which the first stream ended.
     """
     out, transform = sink.out, answer.transform
-    await out.prepare(request)  # the commit point
-    if not answer.opening:
-        out.commit()
+    try:
+        await out.prepare(request)  # the commit point
+        if not answer.opening:
+            out.commit()
+    except BaseException:  # the client has left at this very moment
+        answer.upstream.close()
+        raise
     data, error = await _relay(sink, answer)
     if answer.rescue is not None and not transform.complete:
         transform, data = await _go_on(sink, answer, answer.rescue, data, error)

@@ -32,7 +32,7 @@ class RouteStore:
         keep the router from starting: it is set aside, and the one before the last change counts,
         or none. Raises ConfigError when the file cannot be read at all.
         """
-        content = self._read(self.file)
+        content = read_state(self.file)
         if content is None:
             return {}, History()
         try:
@@ -59,12 +59,13 @@ class RouteStore:
             write_atomically(self.file, encode_routes(routes, history))
         return routes, history
 
-    @staticmethod
-    def _read(file: Path) -> bytes | None:
-        try:
-            return read_if_there(file)
-        except OSError as error:
-            raise unusable(file, f"cannot be read: {error.strerror}") from error
+
+def read_state(file: Path) -> bytes | None:
+    """A file of the state directory; None if there is none. Raises ConfigError."""
+    try:
+        return read_if_there(file)
+    except OSError as error:
+        raise unusable(file, f"cannot be read: {error.strerror}") from error
 
 
 def unusable(file: Path, message: str) -> ConfigError:

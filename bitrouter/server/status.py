@@ -37,6 +37,7 @@ th, td { text-align: left; padding: .4rem .8rem .4rem 0; border-bottom: 1px soli
   vertical-align: top }
 th { font-weight: 600; color: var(--soft); font-size: .85rem; white-space: nowrap }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+.wide { overflow-x: auto }
 code { font-family: ui-monospace, monospace; font-size: .92em }
 .bad { color: var(--bad) } .good { color: var(--good) } .soft { color: var(--soft) }
 """
@@ -77,14 +78,20 @@ class Status:
 
 def _heading(services: Services, snapshot: MetricsSnapshot) -> str:
     state = "draining" if services.draining else "ready"
-    keys = "a key is needed" if services.keys.required else "no key is needed"
     return (
         f"<h1>BitRouter {escape(__version__)}</h1>"
         f"<p>{state} · up {_span(snapshot.uptime_seconds)} ·"
-        f" {services.metrics.inflight} in flight · {keys}</p>"
+        f" {services.metrics.inflight} in flight · {_access(services)}</p>"
         "<p>This page as data: <code>/metrics</code>, <code>/v1/routes</code>,"
         " <code>/v1/models</code>; the API: <code>/openapi.json</code></p>"
     )
+
+
+def _access(services: Services) -> str:
+    if services.seller is not None:
+        keys = "a key is needed, or " if services.keys.required else ""
+        return f"{keys}calls are paid for by x402"
+    return "a key is needed" if services.keys.required else "no key is needed"
 
 
 def _routes(
@@ -164,7 +171,7 @@ def _table(names: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence
     head = "".join(f"<th>{name}</th>" for name in names)
     head += "".join(f'<th class="number">{name}</th>' for name in numbers)
     body = "".join(f"<tr>{_row(row, len(names))}</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
+    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
 
 
 def _row(cells: Sequence[str], words: int) -> str:

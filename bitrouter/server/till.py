@@ -164,6 +164,8 @@ class Till:
 
     def _repeated(self, claim: Claim, order: Order) -> Repeat[WholeAnswer] | None:
         payer, repeats = claim.payment.authorization.payer, self.gate.repeats
+        if not repeats.knows(payer, claim.name, _unnamed(claim)):
+            return None  # as of nearly all: what is asked need not be hashed
         given = (claim.header_digest, order.digest(), monotonic())
         found = None if claim.name is None else repeats.find(payer, claim.name, *given)
         return found or repeats.same(payer, _unnamed(claim), *given)
@@ -258,7 +260,7 @@ class _Goods:
             ),
             signatures=headers.getall(SIGNATURE, ()),
             signatures_v1=headers.getall(SIGNATURE_V1, ()),
-            digest=lambda: self._digest,
+            digest=self._digested,
             example=lambda: msgspec.json.decode(codec.example(wanted.model, _EXAMPLE[1])[1]),
         )
 
@@ -274,17 +276,18 @@ class _Goods:
         return self.size.most_tokens
 
     async def take_digest(self) -> None:
-        """Of the path, the query and the body."""
+        """Of a body so large that it must not be taken when somebody asks for it."""
         if is_large(self.inquiry):
-            self._digest = await asyncio.to_thread(self._digested)
-        else:
-            self._digest = self._digested()
+            await asyncio.to_thread(self._digested)
 
     def _digested(self) -> bytes:
-        digest = hashlib.sha256(self._request.rel_url.raw_path_qs.encode())
-        digest.update(b"\n")
-        digest.update(self.inquiry.request.body)
-        return digest.digest()
+        """Of the path, the query and the body; taken once."""
+        if not self._digest:
+            digest = hashlib.sha256(self._request.rel_url.raw_path_qs.encode())
+            digest.update(b"\n")
+            digest.update(self.inquiry.request.body)
+            self._digest = digest.digest()
+        return self._digest
 
     async def completed(self, answer: WholeAnswer) -> WholeAnswer:
         """The answer with all of its usage: what the provider does not count, the router does."""

@@ -162,7 +162,8 @@ class Toll:
         """The upstream's own figures, and where there are none, ours."""
         if self._tally is None:
             return known
-        return completed(known, self._estimate, self._tally.output_tokens)
+        spoken = self._tally.output_tokens if known.output_tokens is None else 0
+        return completed(known, self._estimate, spoken)
 
     def _so_far(self, known: Usage) -> Usage:
         """The same of a part. What the upstream says before the end is often but a beginning."""

@@ -151,7 +151,11 @@ async def _ask_beside(
         await probes.give_up(probe, others)
         raise
     if search.settled(endpoint, probe):
-        await probes.give_up(others)
+        try:
+            await probes.give_up(others)
+        except BaseException:
+            probes.drop(probe)
+            raise
         return probe.result()
     return await (others or _ask_next(search, attempt))
 

@@ -23,7 +23,7 @@ from yarl import URL
 
 from bitrouter.config.schema import Limits
 from bitrouter.protocols.base import Destination, UpstreamCall
-from bitrouter.upstream.pool import Pool, Use, connection_use
+from bitrouter.upstream.pool import OwnedRequest, Pool, Use, connection_use, own
 from bitrouter.upstream.response import Take, UpstreamResponse
 from bitrouter.upstream.wire import Wire
 
@@ -52,7 +52,8 @@ class _Prepared:
     __slots__ = ("_clear", "_names", "end", "key", "request", "start")
 
     def __init__(self, to: Destination, session: aiohttp.ClientSession) -> None:
-        self.request = ClientRequest(
+        own(to.headers)
+        self.request = OwnedRequest(
             hdrs.METH_POST,
             URL(to.url, encoded=True),
             headers=to.headers,
@@ -121,6 +122,7 @@ class Lane:
                 if wire.heard:
                     raise
         connection_use.set(Use.ONLY_NEW)
+        own(call.to.headers)
         async with asyncio.timeout_at(limit.by):
             connection = await self._connect(prepared.request, connect)
         return await self._exchange(connection, head, call.body, limit)

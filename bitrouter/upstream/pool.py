@@ -3,13 +3,14 @@
 import asyncio
 import enum
 import functools
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.client_reqrep import ClientRequest, ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
@@ -26,6 +27,23 @@ class Use(enum.Enum):
 # Of the call that runs in this task. A variable of the context, because aiohttp's interface has no
 # place for it; its tracing would tell, and would run for every chunk of every answer as well.
 connection_use: Final[ContextVar[Use | Wire]] = ContextVar("connection_use", default=Use.ANY)
+
+# Whose the call is that runs in this task: what its destination is shown, as a hash.
+owner: Final[ContextVar[int | None]] = ContextVar("owner", default=None)
+
+
+class OwnedRequest(ClientRequest):
+    """aiohttp's, whose connection serves nobody with another credential (reliability.md, 8)."""
+
+    @property
+    def connection_key(self) -> ConnectionKey:
+        """See ClientRequest. What stands for the headers of a proxy is free: there is none."""
+        return super().connection_key._replace(proxy_headers_hash=owner.get())
+
+
+def own(headers: Mapping[str, str]) -> None:
+    """Let the call of this task be one of a destination that is sent these headers."""
+    owner.set(hash(frozenset(headers.items())))
 
 
 class Pool(aiohttp.TCPConnector):

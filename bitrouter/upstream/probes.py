@@ -29,7 +29,7 @@ class Probes:
         self._running.add(probe)
         probe.add_done_callback(self._running.discard)
         probe.add_done_callback(settle)
-        probe.add_done_callback(self._drop)
+        probe.add_done_callback(self.drop)
 
     async def give_up(self, *attempts: "asyncio.Task[Any] | None") -> None:
         """Break off what nobody waits for any more, and let go what it has."""
@@ -39,7 +39,7 @@ class Probes:
         if tasks:
             await asyncio.wait(tasks)
         for task in tasks:
-            self._drop(task)
+            self.drop(task)
 
     async def close(self) -> None:
         """End all of them."""
@@ -48,6 +48,7 @@ class Probes:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    def _drop(self, task: "asyncio.Task[Any]") -> None:
+    def drop(self, task: "asyncio.Task[Any]") -> None:
+        """Let go the answer of an attempt that has ended, if it has one."""
         if not task.cancelled() and task.exception() is None and (found := task.result()):
             self._discard(found[0])

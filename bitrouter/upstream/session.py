@@ -26,7 +26,7 @@ from bitrouter.upstream.lane import (
     Lane,
     Limit,
 )
-from bitrouter.upstream.pool import Pool, Use, connection_use
+from bitrouter.upstream.pool import OwnedRequest, Pool, Use, connection_use, own
 from bitrouter.upstream.resolver import GuardedResolver
 from bitrouter.upstream.response import Take, UpstreamResponse
 from bitrouter.upstream.timer import ReadTimer
@@ -46,6 +46,7 @@ class Upstream:
         pool = Pool(self.resolver, _IDLE_POOL_S, limits.max_header_bytes)
         self._session = aiohttp.ClientSession(
             connector=pool,
+            request_class=OwnedRequest,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             skip_auto_headers=SKIPPED,
@@ -114,6 +115,7 @@ class Upstream:
 
     async def _post_heard(self, call: UpstreamCall, timeouts: Timeouts) -> aiohttp.ClientResponse:
         connection_use.set(Use.ANY)
+        own(call.to.headers)
         try:
             return await self._post(call, timeouts)
         except aiohttp.ClientConnectionError:

@@ -2,11 +2,8 @@
 
 import asyncio
 from collections import deque
-from typing import Final
 
 from bitrouter.errors import UpstreamBusy
-
-WAIT_S: Final = 2.0  # for a free slot (reliability.md, section 2: pool wait)
 
 
 class Slots:
@@ -20,7 +17,7 @@ class Slots:
         """How many requests an endpoint has now."""
         return self._taken.get(key, 0)
 
-    async def take(self, key: str, limit: int, wait_s: float = WAIT_S) -> None:
+    async def take(self, key: str, limit: int, wait_s: float) -> None:
         """Take one of `limit` slots, waiting `wait_s` seconds for it, in the order of asking.
 
         Every slot that was taken is given back with `give`. Raises UpstreamBusy.
@@ -42,7 +39,9 @@ class Slots:
         if not turn.done():
             self._leave(key, turn)
             raise UpstreamBusy(
-                f"all {limit} slots of this endpoint are taken (max_concurrency)", retry_after_s=1
+                f"all {limit} slots of this endpoint are taken (max_concurrency), and none became"
+                f" free in time (timeouts.pool_wait: {wait_s:g} s)",
+                retry_after_s=1,
             )
 
     def give(self, key: str) -> None:

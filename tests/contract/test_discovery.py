@@ -264,7 +264,7 @@ async def test_a_name_that_is_none_is_404_in_the_askers_shape(router: RunningRou
     assert google["error"]["code"] == 404
     assert google == await get(router, "/v1beta/models/defualt", 404)
     for body in (plain, claude, google):
-        assert "the nearest names are default" in body["error"]["message"]
+        assert "the nearest names are default, dead" in body["error"]["message"]
 
 
 @pytest.mark.parametrize(

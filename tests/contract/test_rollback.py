@@ -252,11 +252,14 @@ async def test_a_model_that_may_have_been_meant_is_told(
     body = {"model": "a", "endpoints": [{"provider": "p1", "model_id": "gpt-larg"}]}
     _, answer = await ask(router, "POST", "/admin/routes?dry_run=1", body)
     (warning,) = answer["warnings"]
-    assert "'gpt-larg' is not in the catalogue of 'p1'; the nearest names are gpt-large" in warning
+    assert (
+        "'gpt-larg' is not in the catalogue of 'p1'; the nearest names are gpt-large, gpt-small"
+        in warning
+    )
 
 
 async def test_a_removal_that_is_none_names_the_nearest(router: RunningRouter) -> None:
     await set_route(router, "research", "1")
     status, answer = await ask(router, "DELETE", "/admin/routes/reserch")
     assert status == 404
-    assert "the nearest names are research" in answer["error"]["message"]
+    assert "the nearest name is research" in answer["error"]["message"]

@@ -123,6 +123,12 @@ def test_a_damaged_file_of_dynamic_routes_is_told_and_does_not_end_the_start(
     assert (directory / "routes.json.broken").read_text() == "{"
 
 
+def test_without_the_compiled_parser_it_does_not_start(tmp_path: Path) -> None:
+    ended = run("serve", cwd=tmp_path, env=environment(tmp_path, AIOHTTP_NO_EXTENSIONS="1"))
+    assert ended.returncode == 1
+    assert ended.stderr == "bitrouter: aiohttp's compiled HTTP parser is missing\n"
+
+
 def test_a_taken_port_ends_the_start_with_1_and_one_line(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -291,6 +297,19 @@ async def test_a_live_connection_is_told_to_go_elsewhere_while_the_router_drains
             go_on.set()
             await response.read()
     assert await asyncio.to_thread(process.wait, PROMPTLY_S) == 0
+
+
+async def test_a_broken_pipe_is_no_reason_to_end(
+    start_process: StartProcess, file: Path, upstream: ScriptedUpstream
+) -> None:
+    write(file, settings(CHAT, upstream.url))
+    process = start_process(*ANY_PORT)
+    process.send(signal.SIGPIPE)
+    upstream.script = Reply((CHAT.answer,))
+    async with aiohttp.ClientSession(process.url) as session:
+        for _ in range(2):
+            async with session.post(CHAT.path(), json=CHAT.body()) as response:
+                assert (response.status, await response.read()) == (200, CHAT.answer)
 
 
 async def test_a_second_signal_does_not_wait(

@@ -14,11 +14,13 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
+from aiohttp import ClientConnectionResetError, web
 
 from bitrouter.exchange.exchange import Translated
 from bitrouter.routing.breaker import State
 from bitrouter.server import attempt
 from bitrouter.server.inflate import Inflater
+from bitrouter.server.outgoing import OutStream
 from bitrouter.upstream import failover
 from tests.conftest import StartRouter
 from tests.support.dialects import ANTHROPIC, CHAT, Dialect, settings
@@ -172,6 +174,7 @@ async def test_while_a_connection_is_made(
         await gone.wait()
 
 
+@pytest.mark.usefixtures("way")
 async def test_while_the_head_of_the_answer_is_waited_for(
     start_router: StartRouter,
     upstream: ScriptedUpstream,
@@ -187,6 +190,7 @@ async def test_while_the_head_of_the_answer_is_waited_for(
     await is_left(upstream)
 
 
+@pytest.mark.usefixtures("way")
 async def test_while_the_first_event_is_waited_for(
     start_router: StartRouter, upstream: ScriptedUpstream, request_log: RequestLog, dialect: Dialect
 ) -> None:
@@ -198,6 +202,7 @@ async def test_while_the_first_event_is_waited_for(
     await is_left(upstream)
 
 
+@pytest.mark.usefixtures("way")
 async def test_while_a_whole_answer_comes(
     start_router: StartRouter, upstream: ScriptedUpstream, request_log: RequestLog, dialect: Dialect
 ) -> None:
@@ -224,6 +229,28 @@ async def test_while_a_large_answer_is_in_a_thread(
     await is_left(upstream)
 
 
+async def test_at_the_moment_at_which_its_stream_begins(
+    start_router: StartRouter,
+    upstream: ScriptedUpstream,
+    request_log: RequestLog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = asyncio.Event()
+
+    async def prepare(out: OutStream, request: web.BaseRequest) -> None:
+        asked.set()
+        raise ClientConnectionResetError
+
+    monkeypatch.setattr(OutStream, "prepare", prepare)
+    router = await start_router(settings(CHAT, upstream.url))
+    upstream.script = sse(*CHAT.events, pause=NEVER)
+    async with client(router, request_log) as connection, asyncio.timeout(LIMIT_S):
+        await connection.send(request_for(CHAT, stream=True))
+        await asked.wait()
+    await is_left(upstream)
+
+
+@pytest.mark.usefixtures("way")
 async def test_in_the_middle_of_a_stream(
     start_router: StartRouter, upstream: ScriptedUpstream, request_log: RequestLog, dialect: Dialect
 ) -> None:
@@ -260,7 +287,7 @@ async def test_while_a_slot_is_waited_for(
     given["models"]["m"]["endpoints"][0]["max_concurrency"] = 1
     router = await start_router(given)
     slots = router.router.services.slots
-    await slots.take("p1:up-1", 1)
+    await slots.take("p1:up-1", 1, 1)
     async with client(router, request_log) as connection:
         await connection.send(request_for(CHAT))
         while not slots._waiting:  # noqa: ASYNC110 - nobody tells

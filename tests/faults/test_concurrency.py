@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from bitrouter.upstream import slots
 from tests.conftest import StartRouter
 from tests.support.dialects import CHAT, provider
 from tests.support.router import RunningRouter
 from tests.support.upstream import Reply, ScriptedUpstream, sse
 
 LIMIT_S = 10
+SOON = {"timeouts": {"pool_wait": "50ms"}}
 
 
 def limited(*urls: str, most: int = 1) -> dict[str, Any]:
@@ -64,10 +64,8 @@ async def test_the_next_endpoint_is_asked_when_no_slot_becomes_free(
     start_router: StartRouter,
     upstream: ScriptedUpstream,
     second_upstream: ScriptedUpstream,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(slots.Slots.take, "__defaults__", (0.05,))
-    router = await start_router(limited(upstream.url, second_upstream.url))
+    router = await start_router(limited(upstream.url, second_upstream.url) | SOON)
     go = asyncio.Event()
     upstream.script = Reply((CHAT.answer,), wait=go)
     second_upstream.script = Reply((CHAT.answer,))
@@ -85,10 +83,8 @@ async def test_an_endpoint_that_stays_busy_uses_up_no_attempt(
     start_router: StartRouter,
     upstream: ScriptedUpstream,
     second_upstream: ScriptedUpstream,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(slots.Slots.take, "__defaults__", (0.05,))
-    given = limited(upstream.url, second_upstream.url) | {"retry": {"max_attempts": 1}}
+    given = limited(upstream.url, second_upstream.url) | SOON | {"retry": {"max_attempts": 1}}
     router = await start_router(given)
     go = asyncio.Event()
     upstream.script = Reply((CHAT.answer,), wait=go)
@@ -103,10 +99,9 @@ async def test_an_endpoint_that_stays_busy_uses_up_no_attempt(
 
 
 async def test_without_another_it_is_refused_and_told_when_to_come_back(
-    start_router: StartRouter, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+    start_router: StartRouter, upstream: ScriptedUpstream
 ) -> None:
-    monkeypatch.setattr(slots.Slots.take, "__defaults__", (0.05,))
-    router = await start_router(limited(upstream.url))
+    router = await start_router(limited(upstream.url) | SOON)
     go = asyncio.Event()
     upstream.script = Reply((CHAT.answer,), wait=go)
     async with asyncio.timeout(LIMIT_S):
@@ -114,7 +109,9 @@ async def test_without_another_it_is_refused_and_told_when_to_come_back(
         await upstream.wait_for_request()
         async with router.http.post(CHAT.path(), json=CHAT.body()) as response:
             assert (response.status, response.headers["Retry-After"]) == (503, "1")
-            assert "max_concurrency" in CHAT.error(await response.read(), 503)
+            message = CHAT.error(await response.read(), 503)
+            assert "max_concurrency" in message
+            assert "timeouts.pool_wait: 0.05 s" in message
         go.set()
         assert (await first)[0] == 200
 

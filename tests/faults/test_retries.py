@@ -25,6 +25,7 @@ WHOLE = complete(CHAT, stream=False)
 # -- a pooled connection that was closed ------------------------------------------------------
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("abort", [False, True], ids=["closed", "reset"])
 async def test_a_pooled_connection_that_dies_unheard_is_replaced_without_a_word(
     start_router: StartRouter, dialect: Dialect, abort: bool
@@ -49,6 +50,7 @@ async def test_a_pooled_connection_that_dies_unheard_is_replaced_without_a_word(
     assert attempts_of(router) == {("p1:up-1", "ok"): 3}
 
 
+@pytest.mark.usefixtures("way")
 async def test_it_is_replaced_by_a_new_one_and_not_by_another_of_the_pool(
     start_router: StartRouter,
 ) -> None:
@@ -82,6 +84,7 @@ async def test_a_new_connection_that_dies_is_an_attempt(
     assert attempts_of(router) == {("p1:up-1", "reset"): 1, ("p1:up-1", "ok"): 1}
 
 
+@pytest.mark.usefixtures("way")
 async def test_a_pooled_connection_that_dies_within_the_head_is_an_attempt(
     start_router: StartRouter,
 ) -> None:
@@ -280,6 +283,7 @@ async def test_a_connection_that_is_not_secured_in_time_is_a_504_that_names_the_
     assert (await request_log.next_line())["outcome"] == "timeout:connect"
 
 
+@pytest.mark.usefixtures("way")
 async def test_a_head_that_comes_byte_by_byte_has_an_end(
     start_router: StartRouter, stream: bool
 ) -> None:
@@ -298,6 +302,7 @@ async def test_a_head_that_comes_byte_by_byte_has_an_end(
     assert "timeouts.first_byte: 0.3 s" in CHAT.error(got.body, 504)
 
 
+@pytest.mark.usefixtures("way")
 async def test_a_body_that_comes_byte_by_byte_has_an_end(
     start_router: StartRouter, request_log: RequestLog, dialect: Dialect
 ) -> None:
@@ -475,6 +480,7 @@ async def test_every_attempt_sends_the_same_bytes(
     assert sent == [body.replace(b'"m"', b'"up-1"')] * 3
 
 
+@pytest.mark.usefixtures("way")
 async def test_a_redirect_is_not_followed_and_is_a_502(
     start_router: StartRouter, upstream: ScriptedUpstream, dialect: Dialect, stream: bool
 ) -> None:

@@ -134,6 +134,7 @@ async def test_503_for_good_goes_to_the_fallback_and_soon_without_asking(
 # -- 5, 6, 7: no answer -----------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("way")
 async def test_reset_before_the_headers_goes_to_the_fallback(
     start_router: StartRouter, two: Upstreams, dialect: Dialect, stream: bool
 ) -> None:
@@ -145,6 +146,7 @@ async def test_reset_before_the_headers_goes_to_the_fallback(
     assert asked(two) == (2, 1)
 
 
+@pytest.mark.usefixtures("way")
 async def test_no_response_goes_to_the_fallback_and_the_silent_one_is_not_asked_again(
     start_router: StartRouter, two: Upstreams, dialect: Dialect, stream: bool
 ) -> None:
@@ -156,6 +158,7 @@ async def test_no_response_goes_to_the_fallback_and_the_silent_one_is_not_asked_
     assert asked(two) == (1, 1)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("comments", [(), (b": thinking\n\n",) * 40], ids=["silent", "comments"])
 async def test_slow_first_token_goes_to_the_fallback(
     start_router: StartRouter, two: Upstreams, dialect: Dialect, comments: tuple[bytes, ...]
@@ -184,6 +187,7 @@ async def test_slow_body_goes_to_the_fallback(
 # -- 8, 9: a stream that does not go on -------------------------------------------------------
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("cut", [True, False], ids=["broken off", "ended early"])
 async def test_cut_before_the_first_event_goes_to_the_fallback(
     start_router: StartRouter, two: Upstreams, dialect: Dialect, stream: bool, cut: bool
@@ -198,6 +202,7 @@ async def test_cut_before_the_first_event_goes_to_the_fallback(
     assert asked(two) == (1, 1)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("cut", [True, False], ids=["broken off", "ended early"])
 async def test_stream_cut_is_an_error_event_and_nothing_of_another_answer(
     start_router: StartRouter, two: Upstreams, dialect: Dialect, cut: bool
@@ -213,6 +218,7 @@ async def test_stream_cut_is_an_error_event_and_nothing_of_another_answer(
     assert asked(two) == (1, 0)
 
 
+@pytest.mark.usefixtures("way")
 async def test_stream_stall_is_an_error_event_and_nothing_of_another_answer(
     start_router: StartRouter, two: Upstreams, dialect: Dialect
 ) -> None:

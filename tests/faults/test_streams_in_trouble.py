@@ -38,6 +38,7 @@ async def whole_stream(router: RunningRouter, dialect: Dialect) -> bytes:
 
 
 @each_cell
+@pytest.mark.usefixtures("way")
 async def test_an_event_that_is_no_json_is_left_out(
     start_router: StartRouter,
     upstream: ScriptedUpstream,
@@ -60,6 +61,7 @@ async def test_an_event_that_is_no_json_is_left_out(
 
 
 @each_cell
+@pytest.mark.usefixtures("way")
 async def test_an_end_marker_that_is_missing_is_made_up_for(
     start_router: StartRouter,
     upstream: ScriptedUpstream,
@@ -88,6 +90,7 @@ SILENT = "the upstream did not answer in time (timeouts.idle: 0.3 s)"
 
 
 @each_cell
+@pytest.mark.usefixtures("way")
 async def test_a_stall_is_an_error_event_that_names_the_timer(
     start_router: StartRouter,
     upstream: ScriptedUpstream,
@@ -105,6 +108,7 @@ async def test_a_stall_is_an_error_event_that_names_the_timer(
 
 
 @each_cell
+@pytest.mark.usefixtures("way")
 async def test_comments_are_no_sign_that_the_answer_goes_on(
     start_router: StartRouter, upstream: ScriptedUpstream, dialect: Dialect, spoken: Dialect
 ) -> None:

@@ -254,8 +254,8 @@ async def test_a_short_token_is_worth_a_look_and_is_not_shown(
     assert "tok-9f" not in json.dumps(found)
 
 
-async def test_live_calls_ask_each_endpoint_by_way_of_the_router(
-    doctor: Doctor, start_router: StartRouter, upstream: ScriptedUpstream
+async def test_each_endpoint_is_asked_for_a_few_words(
+    doctor: Doctor, upstream: ScriptedUpstream
 ) -> None:
     def script(received: Any) -> Reply:
         if json.loads(received.body or b"{}").get("model") == "gone":
@@ -265,10 +265,8 @@ async def test_live_calls_ask_each_endpoint_by_way_of_the_router(
     upstream.script = script
     given = settings(("p1", upstream.url))
     given["models"]["n"] = {"endpoints": [{"provider": "p1", "model_id": "gone"}]}
-    router = await start_router(given)
-    given["server"] = {"listen": router.url.removeprefix("http://")}
 
-    found = await doctor(given, "--offline", "--live")
+    found = await doctor(given)
 
     assert found["code"] == 1
     assert found["live call p1:up-1"]["state"] == "ok"
@@ -276,16 +274,47 @@ async def test_live_calls_ask_each_endpoint_by_way_of_the_router(
     assert found["live call p1:gone"]["advice"] == "the provider has no such model: see model_id"
 
 
-async def test_live_calls_need_a_router(doctor: Doctor, upstream: ScriptedUpstream) -> None:
-    found = await doctor(settings(("p1", upstream.url)), "--offline", "--live")
-    assert (found["code"], found["live call"]["state"]) == (1, "fail")
+async def test_without_routes_one_model_of_each_provider_is_asked(
+    doctor: Doctor, upstream: ScriptedUpstream
+) -> None:
+    upstream.script = lambda received: Reply((CHAT.answer,))
+    given = settings(("p1", upstream.url), models={})
+    given["providers"]["p1"]["models"] = {"first": {}, "second": {}}
+
+    found = await doctor(given)
+
+    assert found["live call p1:first"]["state"] == "ok"
+    assert "live call p1:second" not in found
+
+
+@pytest.mark.parametrize("words", ["--offline", "--no-live"])
+async def test_nobody_is_asked_where_that_is_not_wanted(
+    doctor: Doctor, upstream: ScriptedUpstream, words: str
+) -> None:
+    found = await doctor(settings(("p1", upstream.url)), words)
+
+    assert not any(check.startswith("live call") for check in found)
+    assert not any(received.body for received in upstream.received)
+
+
+async def test_the_answer_is_the_endpoints_own_and_nobody_elses(
+    doctor: Doctor, upstream: ScriptedUpstream, second_upstream: ScriptedUpstream
+) -> None:
+    """A route would go on to the second one, and its health would hide the first one's."""
+    upstream.script = lambda received: Reply((b"{}",), status=503)
+    second_upstream.script = lambda received: Reply((CHAT.answer,))
+
+    found = await doctor(settings(("p1", upstream.url), ("p2", second_upstream.url)))
+
+    assert found["live call p1:up-1"]["state"] == "fail"
+    assert found["live call p2:up-1"]["state"] == "ok"
 
 
 async def test_for_people_there_is_a_line_each_and_what_to_do(
     doctor: Doctor, upstream: ScriptedUpstream, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await doctor(settings(("p1", "https://nobody.invalid")), "--offline")
-    code = await asyncio.to_thread(main, ["doctor"])
+    code = await asyncio.to_thread(main, ["doctor", "--no-live"])
     lines = capsys.readouterr().out.splitlines()
     assert code == 1
     at = next(number for number, line in enumerate(lines) if line.startswith("FAIL  provider p1"))

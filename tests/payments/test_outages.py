@@ -265,6 +265,23 @@ async def test_who_leaves_during_the_settlement_has_paid(
     assert shop.earned == CHARGE
 
 
+async def test_an_answer_that_waits_for_its_settlement_takes_its_part_of_the_memory(
+    open_shop: OpenShop, make_payer: MakePayer
+) -> None:
+    shop = await open_shop(CHAT)
+    payment = await shop.signed(make_payer("upto"))
+    answer = CHAT.answer.replace(b"Hello", b"x" * 300_000)
+    shop.upstream.script = Reply((answer,))
+    shop.facilitator.settle.close()
+    asking = asyncio.create_task(shop.ask(payment))
+    await shop.facilitator.settle.wait_until_reached()
+    buffers = shop.router.router.services.buffers
+    assert buffers.used > len(answer)
+    shop.facilitator.settle.open()
+    assert (await asking).body == answer
+    assert buffers.used == 0
+
+
 @pytest.mark.parametrize("scheme", ["upto", "exact"])
 async def test_who_leaves_a_stream_pays_for_what_was_made(
     open_shop: OpenShop, make_payer: MakePayer, scheme: str

@@ -70,9 +70,11 @@ def test_a_request_is_one_object_of_json_without_what_is_not_known(stderr: Stder
     log.set_up("info", "json")
     log.log_request(line(route="m"))
     fields = json.loads(stderr.getvalue())
+    assert list(fields)[:3] == ["time", "level", "message"]
     assert fields.pop("time").endswith("Z")
     assert fields == {
         "level": "info",
+        "message": "request",
         "request_id": "req_1",
         "protocol": "chat",
         "route": "m",

@@ -2,11 +2,15 @@
 
 import asyncio
 import base64
+import io
 import json
+import threading
 from typing import Any
 
 import pytest
 
+from bitrouter.exchange.estimate import Size, measure
+from bitrouter.server import till
 from tests.conftest import StartRouter
 from tests.support.chain.payer import encode
 from tests.support.dialects import ANTHROPIC, CHAT, DIALECTS, GOOGLE, RESPONSES, Dialect, settings
@@ -169,7 +173,7 @@ async def test_a_wildcard_route_and_a_dynamic_one_are_sold_by_the_catalogues_pri
     stall = await sell(change=change)
     endpoints = [{"provider": "p1", "model_id": "up-1"}]
     async with stall.router.http.post(
-        "/admin/routes", json={"name": "dynamic", "endpoints": endpoints}
+        "/admin/routes", json={"model": "dynamic", "endpoints": endpoints}
     ) as made:
         assert made.status in (200, 201)
     for model in ("any/up-1", "dynamic", "p1:up-1"):
@@ -226,6 +230,44 @@ async def test_a_limit_beyond_all_measure_is_priced_or_refused_and_never_overflo
             dialect.path(), json=with_limit(dialect, value)
         ) as answer:
             assert answer.status in (400, 402)
+
+
+async def test_a_strangers_body_that_would_take_minutes_to_price_is_refused_at_once(
+    sell: OpenStall,
+) -> None:
+    stall = await sell()
+    swarm = b'{"model": "m", "messages": [], "tools": [' + b"{}," * (1 << 19) + b"{}]}"
+    headers = {"Content-Type": "application/json"}
+    async with stall.router.http.post(
+        CHAT.path(), data=io.BytesIO(swarm), headers=headers
+    ) as answer:
+        assert answer.status == 400
+        assert "too many to be priced" in CHAT.error(await answer.read(), 400)
+
+
+async def test_large_bodies_of_strangers_are_priced_one_after_the_other(
+    sell: OpenStall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stall = await sell()
+    begun, go_on, at_once, most = threading.Event(), threading.Event(), [0], [0]
+
+    def look(body: bytes) -> Size:
+        at_once[0] += 1
+        most[0] = max(most[0], at_once[0])
+        begun.set()
+        assert go_on.wait(10)
+        at_once[0] -= 1
+        return measure(body)
+
+    monkeypatch.setattr(till, "measure", look)
+    large = {**CHAT.body(), "user": "word " * 60_000}
+    asking = [asyncio.create_task(stall.ask(body=large)) for _ in range(3)]
+    assert await asyncio.to_thread(begun.wait, 10)
+    async with stall.router.http.get("/health") as others:
+        assert others.status == 200
+    go_on.set()
+    assert {one.status for one in await asyncio.gather(*asking)} == {402}
+    assert most == [1]
 
 
 # -- payments that cannot be read, or are not for this ----------------------------------------

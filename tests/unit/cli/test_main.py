@@ -14,7 +14,7 @@ from bitrouter.cli.main import main
         (["serve", "--listen", "nonsense"], "must be host:port, [v6]:port or unix:/path"),
         (["serve", "--listen", "127.0.0.1:99999"], "'127.0.0.1:99999'"),
         (["keys"], "ACTION"),
-        (["keys", "create"], "name"),
+        (["keys", "create"], "NAME"),
     ],
 )
 def test_what_is_no_command_ends_with_2(
@@ -33,3 +33,23 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--version"])
     assert ended.value.code == 0
     assert capsys.readouterr().out == f"bitrouter {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        *("serve", "check", "keys", "keys create", "keys list", "keys revoke", "routes"),
+        *("routes list", "routes add", "routes rm", "routes explain", "routes history"),
+        *("routes rollback", "reload", "models", "status", "requests", "doctor", "schema"),
+    ],
+)
+def test_the_help_of_each_verb_begins_with_what_it_does(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*verb.split(), "--help"])
+    assert ended.value.code == 0
+    usage, does, *_ = capsys.readouterr().out.split("\n\n")
+    assert usage.startswith(f"usage: bitrouter {verb} ")
+    assert does[0].isupper()
+    assert does.endswith(".")

@@ -310,3 +310,12 @@ def test_an_offer_has_the_token_of_the_table_or_its_own() -> None:
 
     assert token_of(known) is known_usdc()["eip155:1329"]
     assert (token_of(foreign).address, token_of(foreign).name) == (OTHER, "T")
+
+
+def test_there_are_no_more_ways_to_pay_than_a_header_holds(load: Load, problems: Problems) -> None:
+    ways = [
+        offer(asset=f'"0x{number:040x}"', name="T", version='"1"', decimals="18")
+        for number in range(1, 10)
+    ]
+    assert len(load(section(*ways[:8])).payments.x402.accepts) == 8
+    assert only(problems(section(*ways))).startswith("accepts: at most 8 ways to pay")

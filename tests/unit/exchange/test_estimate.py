@@ -5,9 +5,11 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bitrouter.errors import InvalidRequest
-from bitrouter.exchange.estimate import estimated_tokens, measure
+from bitrouter.exchange.estimate import estimated_tokens, is_slow, measure
 
 
 def tokens(body: Any) -> int:
@@ -82,3 +84,65 @@ def test_the_bound_is_above_the_estimate() -> None:
     for content in ("", "word " * 800, "x" * 5000, [{"type": "text", "text": "Hi"}]):
         body = json.dumps(message(content)).encode()
         assert measure(body).most_tokens > estimated_tokens(body)
+
+
+def test_the_bound_counts_tokens_that_are_given_as_numbers() -> None:
+    body = {"model": "m", "input": list(range(4000))}
+    assert most(body) >= 4000
+    assert tokens(body) >= 4000
+
+
+@pytest.mark.parametrize("value", [0, True, None, "", [], {}], ids=str)
+def test_the_bound_grows_with_every_value(value: object) -> None:
+    assert most({"tools": [value] * 1000}) - most({"tools": []}) >= 1000
+
+
+@pytest.mark.parametrize("name", ["id", "type", "signature", "model"])
+def test_the_bound_takes_what_seems_to_be_hidden_for_text_in_part(name: str) -> None:
+    """A tool's own arguments may have such names, and the model reads them."""
+    call = {"functionCall": {"name": "f", "args": {name: "word " * 8000}}}
+    assert most({"contents": [call]}) >= 40_000 // 8
+    deeper = {"functionCall": {"name": "f", "args": {name: [{"a": "word " * 8000}]}}}
+    assert most({"contents": [deeper]}) >= 40_000 // 8
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text(), JSON), st.text(), JSON)
+def test_the_bound_is_the_same_for_the_same_bytes_and_more_is_not_cheaper(
+    body: dict[str, Any], name: str, more: Any
+) -> None:
+    raw = json.dumps(body).encode()
+    bound = measure(raw).most_tokens
+    assert measure(bytes(bytearray(raw))).most_tokens == bound
+    if name not in body:
+        assert measure(json.dumps({**body, name: more}).encode()).most_tokens >= bound
+
+
+SWARM = b'{"a":[' + b"{}," * (1 << 19) + b"{}]}"
+
+
+def test_a_body_that_would_take_minutes_to_look_at_is_not_priced() -> None:
+    with pytest.raises(InvalidRequest, match="too many to be priced"):
+        measure(SWARM)
+    assert estimated_tokens(SWARM) == len(SWARM) // 4  # which nobody pays by
+
+
+@pytest.mark.parametrize(
+    ("body", "slow"),
+    [
+        (json.dumps(message("word, " * 100)).encode(), False),
+        (json.dumps(message("word " * 50_000)).encode(), False),
+        (json.dumps(message("word " * 60_000)).encode(), True),
+        (b'{"a":[' + b"1," * 5000 + b"1]}", False),
+        (b'{"a":[' + b"1," * 9000 + b"1]}", True),
+    ],
+    ids=["usual", "long", "longer", "few values", "many values"],
+)
+def test_what_takes_milliseconds_is_left_to_a_thread(body: bytes, slow: bool) -> None:
+    assert is_slow(body) is slow

@@ -35,9 +35,7 @@ def test_a_fraction_of_a_unit_is_a_unit_and_is_rounded_once() -> None:
 
 
 def test_cached_tokens_have_their_own_price_and_are_part_of_the_input() -> None:
-    usage = Usage(
-        input_tokens=1000, output_tokens=0, cached_tokens=600, cache_write_tokens=100
-    )
+    usage = Usage(input_tokens=1000, output_tokens=0, cached_tokens=600, cache_write_tokens=100)
     assert charge(CACHED, usage) == 300 * 3 + 180 + 375
 
 

@@ -27,6 +27,9 @@ async def run(home):
 asyncio.run(run(sys.argv[1]))
 print(json.dumps(sorted(sys.modules)))
 """
+_OF_PAYMENTS: Final = frozenset(
+    {"coincurve", "cryptography", "eth_account", "eth_utils", "sqlite3"}
+)
 SETTINGS: Final = """
 server: {listen: "127.0.0.1:0"}
 payments: {x402: {enabled: false, accepts: [{scheme: upto, network: "eip155:8453", asset: usdc,
@@ -51,6 +54,5 @@ def test_a_start_without_payments_imports_none_of_it(tmp_path: Path) -> None:
     assert [
         name
         for name in modules
-        if name.partition(".")[0] in ("coincurve", "cryptography", "eth_account", "eth_utils")
-        or name.startswith("bitrouter.payments.")
+        if name.partition(".")[0] in _OF_PAYMENTS or name.startswith("bitrouter.payments.")
     ] == []

@@ -179,6 +179,25 @@ async def test_a_probe_that_answers_before_the_others_is_the_answer(race: Race) 
     assert (race.broken_off, len(race.probes)) == (["b"], 0)
 
 
+async def test_a_client_that_leaves_as_the_probe_answers_leaves_no_answer_behind(
+    race: Race, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_up = race.probes.give_up
+
+    async def interrupted(*attempts: "asyncio.Task[str] | None") -> None:
+        await give_up(*attempts)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(race.probes, "give_up", interrupted)
+    asked = race.ask("a", "b")
+    await race.until_asked("a", "b")
+    race.say("a", "yes")
+
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert race.discarded == ["yes"]
+
+
 async def test_a_probe_that_fails_leaves_the_others_to_answer(race: Race) -> None:
     asked = race.ask("a", "b")
     await race.until_asked("a", "b")

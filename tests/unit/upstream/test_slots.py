@@ -10,8 +10,8 @@ from bitrouter.upstream.slots import Slots
 
 async def test_slots_are_taken_up_to_the_limit_and_given_back() -> None:
     slots = Slots()
-    await slots.take("a", 2)
-    await slots.take("a", 2)
+    await slots.take("a", 2, 1)
+    await slots.take("a", 2, 1)
     assert slots.taken("a") == 2
 
     slots.give("a")
@@ -22,16 +22,16 @@ async def test_slots_are_taken_up_to_the_limit_and_given_back() -> None:
 
 async def test_another_endpoint_has_slots_of_its_own() -> None:
     slots = Slots()
-    await slots.take("a", 1)
+    await slots.take("a", 1, 1)
 
-    await slots.take("b", 1)
+    await slots.take("b", 1, 1)
 
     assert (slots.taken("a"), slots.taken("b")) == (1, 1)
 
 
 async def test_who_waits_longest_is_next() -> None:
     slots = Slots()
-    await slots.take("a", 1)
+    await slots.take("a", 1, 1)
     order = []
 
     async def wait(name: str) -> None:
@@ -53,7 +53,7 @@ async def test_who_waits_longest_is_next() -> None:
 
 async def test_waiting_has_an_end() -> None:
     slots = Slots()
-    await slots.take("a", 1)
+    await slots.take("a", 1, 1)
 
     with pytest.raises(UpstreamBusy, match=r"all 1 slots .* \(max_concurrency\)"):
         await slots.take("a", 1, wait_s=0.01)
@@ -64,7 +64,7 @@ async def test_waiting_has_an_end() -> None:
 
 async def test_who_leaves_while_waiting_takes_nothing() -> None:
     slots = Slots()
-    await slots.take("a", 1)
+    await slots.take("a", 1, 1)
     waiting = asyncio.ensure_future(slots.take("a", 1, wait_s=60))
     await asyncio.sleep(0)
 
@@ -74,12 +74,12 @@ async def test_who_leaves_while_waiting_takes_nothing() -> None:
     slots.give("a")
 
     assert slots.taken("a") == 0
-    await slots.take("a", 1)
+    await slots.take("a", 1, 1)
 
 
 async def test_a_slot_given_to_one_who_leaves_at_that_moment_is_not_lost() -> None:
     slots = Slots()
-    await slots.take("a", 1)
+    await slots.take("a", 1, 1)
     waiting = asyncio.ensure_future(slots.take("a", 1, wait_s=60))
     await asyncio.sleep(0)
 
