@@ -63,6 +63,10 @@ bench-scaling: .venv/.test ## how cost grows with connections, routes, bodies an
 bench-peers: .venv/.test .venv-peers/.litellm ## the same load through other gateways
 	.venv/bin/python -m bench.peers $(ARGS)
 
+.PHONY: bench-payments
+bench-payments: .venv/.test ## what a paid call costs in CPU time; ARGS=--quick
+	.venv/bin/python -m bench.payments $(ARGS)
+
 .PHONY: bench-profile
 bench-profile: .venv/.test ## a flame graph of the router under load; ARGS=SCENARIO
 	.venv/bin/python -m bench.profile $(ARGS)

@@ -46,7 +46,8 @@ def test_the_wallet_signs_payments_that_pass_each_with_a_nonce_of_its_own(scheme
         assert not found.deferred
         keys.add(found.key)
     assert len(keys) == 3
-    with pytest.raises(PaymentRefused, match="amount|value"):
+    payload = decode_header(wallet.header(accepted(terms)))
+    with pytest.raises(PaymentRefused, match=r"amount|value"):
         check_payment(terms_of(scheme, "5001"), payload, now=wall(), min_remaining_s=120)
 
 
