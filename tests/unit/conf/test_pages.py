@@ -51,3 +51,10 @@ def test_every_module_that_the_layout_names_is_there() -> None:
     for name in names - outside:
         found = list((ROOT / "bitrouter").rglob(name)) or list(ROOT.glob(name))
         assert found, name
+
+
+def test_every_module_of_the_server_stands_in_the_layout() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    section = text.partition("## The server's modules")[2].partition("\n## ")[0]
+    modules = {file.name for file in (ROOT / "bitrouter" / "server").glob("[a-z]*.py")}
+    assert set(re.findall(r"`(\w+\.py)`", section)) == modules
