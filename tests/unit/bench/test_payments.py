@@ -64,6 +64,7 @@ def test_the_table_takes_differences_and_ratios_round_by_round() -> None:
         "payments on/key": [111.0, 222.0],
         "payments on/exact": [411.0, 822.0],
         "payments on/upto": [421.0, 842.0],
+        "facilitator free/key": [111.0, 222.0],
         "facilitator free/exact": [211.0, 422.0],
         "facilitator free/upto": [221.0, 442.0],
     }
