@@ -41,7 +41,7 @@ def plant(seconds: float) -> None:
         return write_now(self, data)
 
     Inference.handle = slow_handle  # type: ignore[method-assign]  # that is its purpose
-    OutStream.write_now = slow_write  # type: ignore[method-assign]
+    OutStream.write_now = slow_write  # type: ignore[method-assign]  # likewise
 
 
 if __name__ == "__main__":

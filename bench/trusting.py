@@ -34,5 +34,5 @@ async def _settle(
 
 if __name__ == "__main__":
     Facilitator.verify = _verify  # type: ignore[method-assign]  # that is its purpose
-    Facilitator.settle = _settle  # type: ignore[method-assign]
+    Facilitator.settle = _settle  # type: ignore[method-assign]  # likewise
     sys.exit(main())
