@@ -14,12 +14,14 @@ import msgspec
 
 from bitrouter.ir import Signature
 
-_PREFIX: Final = "br1."
+# Its last byte, and the first that base64 makes of it, are the rarest that their alphabets have in
+# prose and in code: some two to twenty, and one to six, in 100 kB. See `may_hold`.
+_PREFIX: Final = "Br1~"
 # How base64 of any envelope begins: the first three characters of the prefix, and a bit more.
 _PREFIX_IN_BASE64: Final = base64.b64encode(_PREFIX[:3].encode()).decode()
 
 MARKS: Final = (_PREFIX.encode(), _PREFIX_IN_BASE64.encode())
-"""One of these bytes is in every body that holds an envelope: the first where its protocol carries
+"""One of these is in every body that holds an envelope: the first where its protocol carries
 text, the second where it carries bytes.
 """
 
@@ -37,7 +39,7 @@ _content: Final = msgspec.json.Decoder(_Content)
 
 
 def seal(signature: Signature, *, redacted: bool = False) -> str:
-    """The envelope, in letters, digits and `.-_`: for carriers that are text. `redacted` is what
+    """The envelope, in letters, digits and `.-_~`: for carriers that are text. `redacted` is what
     Reasoning.redacted says, for carriers that have no other place for it.
     """
     content = msgspec.json.encode(_Content(signature.value, signature.id, redacted))
@@ -98,9 +100,24 @@ def may_hold_envelope(body: bytes) -> bool:
     return any(may_hold(body, mark) for mark in MARKS)
 
 
+_LANDMARKS: Final = {mark: (byte, mark.index(byte)) for mark, byte in zip(MARKS, (b"~", b"Q"))}
+_LEAST_TRIES: Final = 16
+_BYTES_A_TRY: Final = 4096
+
+
 def may_hold(body: bytes, mark: bytes) -> bool:
     """The same for one of the marks.
 
-    From the end: CPython 3.11 takes half the time for that, 50 us for 100 kB.
+    From one of its rare bytes to the next, for which the C library needs 2 us in 100 kB, where all
+    of the mark takes 40 to 70. What has too many of them, as base64 of an image, is searched for
+    the mark itself: from the end, which takes CPython 3.11 half the time.
     """
-    return body.rfind(mark) >= 0
+    byte, before = _LANDMARKS[mark]
+    at = body.find(byte)
+    for _ in range(_LEAST_TRIES + len(body) // _BYTES_A_TRY):
+        if at < 0:
+            return False
+        if at >= before and body.startswith(mark, at - before):
+            return True
+        at = body.find(byte, at + 1)
+    return at >= 0 and body.rfind(mark, max(at - before, 0)) >= 0

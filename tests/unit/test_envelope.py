@@ -98,6 +98,41 @@ def test_no_bytes_at_all_raise_anything_else(garbage: bytes | str) -> None:
     assert isinstance(json.loads(body), dict)
 
 
+character = st.sampled_from([b"a", "\xe9".encode(), "\u6771".encode(), "\U0001f94a".encode()])
+damage = st.sampled_from([b"\x80", b"\xc3", b"\xe6\x9d", b"\xf0\x9f\xa5", b"\xed\xa0\x80", b"\xf5"])
+
+
+@given(
+    st.integers(8 * 1024 - 12, 8 * 1024 + 2) | st.integers(0, 40_000),
+    st.lists(character, min_size=1, max_size=8).map(b"".join),
+    st.lists(character | damage, max_size=4).map(b"".join),
+)
+@settings(max_examples=200, derandomize=True, deadline=None)
+def test_large_text_is_utf8_or_refused_by_its_first_byte_that_is_not(
+    start: int, repeated: bytes, after: bytes
+) -> None:
+    text = b"x" * start + repeated * 3000 + after
+    body = b'{"a":"%b"}' % text
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        with pytest.raises(InvalidRequest, match=rf"not valid UTF-8 \(byte {error.start}\)$"):
+            split_fields(body)
+    else:
+        assert bytes(split_fields(body)["a"]) == b'"%b"' % text
+
+
+def test_looking_at_the_encoding_takes_no_memory_to_speak_of() -> None:
+    body = b'{"a":"%b"}' % ("\U0001f94a" * 500_000).encode()
+
+    tracemalloc.start()
+    split_fields(body)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < len(body) // 10
+
+
 # -- the model ------------------------------------------------------------------------------
 
 

@@ -102,7 +102,7 @@ def _messages() -> Iterator[tuple[str, dict[str, Any], str]]:
     yield "altered thinking", _body(USER, _said(altered, TEXT), USER), "Invalid `signature`"
     unsigned = {"type": "thinking", "thinking": "Hm"}
     yield "unsigned thinking", _body(USER, _said(unsigned, TEXT), USER), "signature: Field required"
-    envelope = {**THOUGHT, "signature": "br1.o.eyJzaWciOiIifQ"}
+    envelope = {**THOUGHT, "signature": "Br1~o.eyJzaWciOiIifQ"}
     yield "an envelope", _body(USER, _said(envelope, TEXT), USER), "Invalid `signature`"
     marked = {**THOUGHT, "cache_control": MARK}
     yield "a mark on thinking", _body(USER, _said(marked, TEXT), USER), "cache_control"

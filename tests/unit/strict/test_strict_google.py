@@ -106,7 +106,7 @@ def _contents() -> Iterator[tuple[str, dict[str, Any], str]]:
     yield "arguments as text", _body(USER, _model(text), _user(RESPONSE)), "object"
     foreign = {**CALL, "thoughtSignature": Signer("other").sign("thought", "Hm")}
     yield "foreign signature", _body(USER, _model(foreign), _user(RESPONSE)), "not valid"
-    broken = {**CALL, "thoughtSignature": "br1.a.xyz"}
+    broken = {**CALL, "thoughtSignature": "Br1~a.xyz"}
     yield "signature that is no base64", _body(USER, _model(broken), _user(RESPONSE)), "Base64"
     yield (
         "image unpadded",

@@ -19,7 +19,7 @@ FOREIGN = {
 }
 FOREIGN_REDACTED = {"type": "redacted_thinking", "data": seal(Signature("o", "enc", "rs_1"))}
 UNSIGNED = {"type": "thinking", "thinking": "x", "signature": seal(Signature("a"))}
-DAMAGED = {"type": "thinking", "thinking": "x", "signature": "br1.a.!!"}
+DAMAGED = {"type": "thinking", "thinking": "x", "signature": "Br1~a.!!"}
 OWN = {"type": "thinking", "thinking": "own", "signature": "EqQB"}
 TEXT = {"type": "text", "text": "so"}
 CALL = {"type": "tool_use", "id": "t", "name": "f", "input": {"signature": FOREIGN["signature"]}}
@@ -61,7 +61,7 @@ def test_turn_of_nothing_else_goes_with_it() -> None:
 def test_all_other_bytes_stay() -> None:
     before = b'{ "max_tokens" : 1e1, "messages":[{"role":"user",  "content":"\\u00fc"},'
     kept = b'{"unknown":[1.50], "role":"assistant","content":[%b{"text" : "so","type":"text"}]}'
-    after = b'] ,"model":"m","x":{"signature":"br1.g.abc"}}'
+    after = b'] ,"model":"m","x":{"signature":"Br1~g.abc"}}'
     foreign = json.dumps(FOREIGN).encode() + b" ,"
     given = raw_request(before + kept % foreign + after)
 
@@ -69,7 +69,7 @@ def test_all_other_bytes_stay() -> None:
 
     assert clean.body == before + kept.replace(b", ", b",") % b"" + after
     assert CODEC.passthrough_body(clean, "other").endswith(
-        b'] ,"model":"other","x":{"signature":"br1.g.abc"}}'
+        b'] ,"model":"other","x":{"signature":"Br1~g.abc"}}'
     )
 
 
@@ -77,14 +77,14 @@ def test_all_other_bytes_stay() -> None:
     "body",
     [
         b'{"model":"m","max_tokens":1,"messages":[ {"role":"user","content":"hi"} ]}',
-        b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"br1.g.abc"}]}',
+        b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"Br1~g.abc"}]}',
         b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":[ {"type":"text",'
-        b'"text":"br1.g.abc"} ]}]}',
-        b'{"model":"m","max_tokens":1,"messages":[5,{"content":[7,"br1."]},{"role":"br1."}]}',
-        b'{"model":"m","max_tokens":1,"messages":[{"content":[{"type":"thinking","x":"br1."}]}]}',
+        b'"text":"Br1~g.abc"} ]}]}',
+        b'{"model":"m","max_tokens":1,"messages":[5,{"content":[7,"Br1~"]},{"role":"Br1~"}]}',
+        b'{"model":"m","max_tokens":1,"messages":[{"content":[{"type":"thinking","x":"Br1~"}]}]}',
         b'{"model":"m","max_tokens":1,"messages":[{"content":[{"type":"thinking","signature":'
-        b'["br1."]}]}]}',
-        b'{"model":"m","max_tokens":1,"messages":[],"system":"br1.g.abc"}',
+        b'["Br1~"]}]}]}',
+        b'{"model":"m","max_tokens":1,"messages":[],"system":"Br1~g.abc"}',
     ],
 )
 def test_request_without_envelopes_is_not_touched(body: bytes) -> None:

@@ -368,7 +368,7 @@ def test_result_is_a_string_or_blocks() -> None:
         ("EqQBCgIYAhIM", ir.Signature("a", "EqQBCgIYAhIM")),
         (seal(ir.Signature("o", "enc", "rs_1")), ir.Signature("o", "enc", "rs_1")),
         (seal(ir.Signature("a", "own")), ir.Signature("a", "own")),
-        ("br1.o.!damaged!", ir.Signature("")),
+        ("Br1~o.!damaged!", ir.Signature("")),
         ("", None),
         (None, None),
     ],

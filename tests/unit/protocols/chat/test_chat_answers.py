@@ -407,7 +407,7 @@ def test_texts_are_one_text_and_thoughts_are_apart() -> None:
         "role": "assistant",
         "content": "ab",
         "reasoning_content": "one\n\ntwo",
-        "extra_content": {"bitrouter": "br1."},
+        "extra_content": {"bitrouter": "Br1~"},
     }
 
 
@@ -445,7 +445,7 @@ def test_calls_are_written() -> None:
             "id": "4",
             "type": "function",
             "function": {"name": "f", "arguments": "{}"},
-            "extra_content": {"google": {"thought_signature": "c2ln"}, "bitrouter": "br1."},
+            "extra_content": {"google": {"thought_signature": "c2ln"}, "bitrouter": "Br1~"},
         },
         {"id": "5", "type": "function", "function": {"name": "f", "arguments": "{}"}},
     ]

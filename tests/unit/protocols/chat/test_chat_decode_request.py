@@ -489,12 +489,12 @@ def test_googles_signature_comes_back_with_its_call() -> None:
 
 
 def test_mark_of_our_own_answer_says_nothing() -> None:
-    extra = {"google": {"thought_signature": "c2ln"}, "bitrouter": "br1."}
+    extra = {"google": {"thought_signature": "c2ln"}, "bitrouter": "Br1~"}
     said = {
         "role": "assistant",
         "content": None,
         "reasoning_content": "thought",
-        "extra_content": {"bitrouter": "br1."},
+        "extra_content": {"bitrouter": "Br1~"},
         "tool_calls": [call() | {"extra_content": extra}],
     }
 
@@ -509,7 +509,7 @@ def test_mark_of_our_own_answer_says_nothing() -> None:
 
 @pytest.mark.parametrize(
     "extra",
-    [5, "br1.", ["br1."], {"bitrouter": 5}, {"bitrouter": "x"}, {"bitrouter": "br1.", "own": 1}],
+    [5, "Br1~", ["Br1~"], {"bitrouter": 5}, {"bitrouter": "x"}, {"bitrouter": "Br1~", "own": 1}],
 )
 def test_extra_content_of_the_clients_own_is_announced(extra: object) -> None:
     said = {"role": "assistant", "content": "a", "extra_content": extra}

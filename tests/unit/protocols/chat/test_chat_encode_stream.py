@@ -14,7 +14,7 @@ START = ir.Start("upstream-id", "up-1")
 USAGE = ir.Usage(3, 4, 1, 2, 0)
 ASKS_USAGE = {"stream": True, "stream_options": {"include_usage": True}}
 LEGACY = {"functions": [{"name": "f"}], "stream": True}
-MARKED = {"extra_content": {"bitrouter": "br1."}}
+MARKED = {"extra_content": {"bitrouter": "Br1~"}}
 
 
 def text(*pieces: str, index: int = 0, candidate: int = 0) -> list[ir.Event]:
@@ -146,10 +146,10 @@ def test_thoughts_are_marked_once_for_each_candidate() -> None:
     said = [one for one in deltas(stream) if one.get("reasoning_content")]
     assert [one["reasoning_content"] for one in said] == ["a", "b", "\n\nc", "d", "e", "f"]
     assert ["extra_content" in one for one in said] == [True, *[False] * 3, True, False]
-    assert stream.count(b"br1.") == 2
+    assert stream.count(b"Br1~") == 2
     for choice, thinking in zip(accumulated(stream).choices, ["ab\n\ncd", "ef"], strict=True):
         assert choice.message.reasoning_content == thinking
-        assert choice.message.extra_content == {"bitrouter": "br1."}
+        assert choice.message.extra_content == {"bitrouter": "Br1~"}
 
 
 def test_thoughts_with_probabilities_are_marked_like_any() -> None:
@@ -170,7 +170,7 @@ def test_what_a_provider_of_the_same_protocol_said_is_not_marked() -> None:
     stream = CHAT.stream_encoder(native).encode(whole(*thought(0, "a"), *signed))
 
     message = accumulated(stream).choices[0].message
-    assert b"br1." not in stream
+    assert b"Br1~" not in stream
     assert message.reasoning_content == "a"
     assert message.tool_calls[0].extra_content == {"google": {"thought_signature": "c2ln"}}
 
@@ -234,7 +234,7 @@ def test_free_text_call_is_one() -> None:
     ]
 
 
-EXTRA = {"google": {"thought_signature": "c2ln"}, "bitrouter": "br1."}
+EXTRA = {"google": {"thought_signature": "c2ln"}, "bitrouter": "Br1~"}
 
 
 def test_googles_signature_is_announced_with_its_call() -> None:

@@ -24,8 +24,8 @@ from tests.unit.protocols.chat.chatwire import (
 )
 
 SIGNATURE = ir.Signature("g", "c2ln")
-MARK = b'"extra_content":{"bitrouter":"br1."}'
-SIGNED = b'"extra_content":{"google":{"thought_signature":"c2ln"},"bitrouter":"br1."}'
+MARK = b'"extra_content":{"bitrouter":"Br1~"}'
+SIGNED = b'"extra_content":{"google":{"thought_signature":"c2ln"},"bitrouter":"Br1~"}'
 RESULT = {"role": "tool", "tool_call_id": "1", "content": "ok"}
 
 
@@ -133,11 +133,11 @@ def calls(*extras: bytes) -> bytes:
             b'"reasoning_content":"own",' + calls(b""),
         ),
         (
-            b'"content":"a","extra_content": { "bitrouter" : "br1." }',
+            b'"content":"a","extra_content": { "bitrouter" : "Br1~" }',
             b'"content":"a"',
         ),
         # Some collectors of streams say a string as often as they heard of it.
-        (b'"content":"a","extra_content":{"bitrouter":"br1.br1."}', b'"content":"a"'),
+        (b'"content":"a","extra_content":{"bitrouter":"Br1~Br1~"}', b'"content":"a"'),
     ],
 )
 def test_what_is_marked_goes_and_all_else_stays(before: bytes, after: bytes) -> None:
@@ -145,7 +145,7 @@ def test_what_is_marked_goes_and_all_else_stays(before: bytes, after: bytes) -> 
 
 
 def test_other_messages_keep_every_byte() -> None:
-    question = b'{ "role":"user" , "content":"br1. \\u00fc" }'
+    question = b'{ "role":"user" , "content":"Br1~ \\u00fc" }'
     marked, left = said(b'"content":"a",' + MARK), said(b'"content":"a"')
     answer = b'{"content":"[1,2]" ,"role":"assistant","big":1.0e400}'
     result = b'{"role":"tool","content":"\xc3\xbc","tool_call_id":"1"}'
@@ -159,36 +159,36 @@ def test_other_messages_keep_every_byte() -> None:
     "messages",
     [
         # Without a mark it is the client's, or its provider's.
-        said(b'"content":"br1.","reasoning_content":"own"'),
-        said(b'"content":"a","reasoning_content":"br1.","extra_content":{"google":{}}'),
-        said(calls(b',"extra_content":{"google":{"thought_signature":"br1."}}')),
+        said(b'"content":"Br1~","reasoning_content":"own"'),
+        said(b'"content":"a","reasoning_content":"Br1~","extra_content":{"google":{}}'),
+        said(calls(b',"extra_content":{"google":{"thought_signature":"Br1~"}}')),
         # Only an assistant can have said what the router wrote.
         b'{"role":"user","content":"a",%b}' % MARK,
-        b'{"role":"tool","tool_call_id":"1","content":"br1.a.e30"}',
+        b'{"role":"tool","tool_call_id":"1","content":"Br1~a.e30"}',
         b'{"content":"a",%b}' % MARK,
         # For the provider to refuse.
         *(b'{"role":%b,"content":"a",%b}' % (role, MARK) for role in (b"null", b"[]", b"5")),
         *(
             said(b'"extra_content":%b' % extra)
             for extra in (
-                b'"br1."',
-                b'["br1."]',
-                b'{"bitrouter":["br1."]}',
-                b'{"bitrouter":"x br1."}',
+                b'"Br1~"',
+                b'["Br1~"]',
+                b'{"bitrouter":["Br1~"]}',
+                b'{"bitrouter":"x Br1~"}',
             )
         ),
-        *(said(b'"tool_calls":%b' % odd) for odd in (b'"br1."', b'[5,"br1."]', b"{%b}" % MARK)),
-        b'"br1."',
+        *(said(b'"tool_calls":%b' % odd) for odd in (b'"Br1~"', b'[5,"Br1~"]', b"{%b}" % MARK)),
+        b'"Br1~"',
         b"",
     ],
 )
 def test_request_without_a_mark_of_ours_is_the_same(messages: bytes) -> None:
-    asks = request(b'{"model":"m","user":"br1.","messages":[%b]}' % messages)
+    asks = request(b'{"model":"m","user":"Br1~","messages":[%b]}' % messages)
 
     assert CHAT.without_foreign(asks) is asks
 
 
-@pytest.mark.parametrize("messages", [b'"br1."', b"null", b'{"a":"br1."}'])
+@pytest.mark.parametrize("messages", [b'"Br1~"', b"null", b'{"a":"Br1~"}'])
 def test_messages_that_are_no_array_are_left_to_the_provider(messages: bytes) -> None:
     body = b'{"model":"m","messages":%b}' % messages
     fields = split_fields(body)

@@ -486,7 +486,7 @@ def test_redacted_thinking_comes_back_as_such_and_signs_no_other_thought() -> No
 
 
 def test_a_damaged_envelope_is_nobody_s() -> None:
-    damaged = base64.b64encode(b"br1.a.!!!").decode()
+    damaged = base64.b64encode(b"Br1~a.!!!").decode()
     assert model_blocks({"text": "hm", "thought": True, "thoughtSignature": damaged}) == [
         ir.Reasoning("hm", ir.Signature(""))
     ]

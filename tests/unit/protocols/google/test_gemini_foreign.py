@@ -138,7 +138,7 @@ def test_a_request_that_is_to_be_counted_is_cleaned_where_it_is_wrapped(name: st
 
 
 def test_a_damaged_envelope_goes_too() -> None:
-    damaged = base64.b64encode(b"br1.g.nonsense").decode()
+    damaged = base64.b64encode(b"Br1~g.nonsense").decode()
     assert cleaned(turn("model", thought("hm", damaged), "yes")) == [turn("model", "yes")]
 
 

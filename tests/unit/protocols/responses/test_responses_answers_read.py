@@ -339,7 +339,7 @@ def passed(*items: Any, head: str = "") -> tuple[bytes, bytes]:
 
 def test_request_without_envelopes_keeps_every_byte() -> None:
     items = [
-        {"role": "user", "content": "br1.a. is how envelopes begin"},
+        {"role": "user", "content": "Br1~a. is how envelopes begin"},
         reasoning(encrypted_content="gAAA"),
     ]
 
@@ -374,10 +374,10 @@ def test_reasoning_of_its_own_in_an_envelope_is_opened() -> None:
 @pytest.mark.parametrize(
     "item",
     [
-        {"role": "user", "content": "br1.a.x"},
-        {"type": "reasoning", "encrypted_content": 7, "id": "br1."},
-        {"type": 7, "encrypted_content": "br1.a.x"},
-        "br1.a.x",
+        {"role": "user", "content": "Br1~a.x"},
+        {"type": "reasoning", "encrypted_content": 7, "id": "Br1~"},
+        {"type": 7, "encrypted_content": "Br1~a.x"},
+        "Br1~a.x",
     ],
 )
 def test_only_reasoning_is_looked_into(item: Any) -> None:
@@ -387,12 +387,12 @@ def test_only_reasoning_is_looked_into(item: Any) -> None:
 
 
 def test_input_that_is_a_text_is_left_alone() -> None:
-    body = b'{"model":"m","input":"br1.a.x"}'
+    body = b'{"model":"m","input":"Br1~a.x"}'
 
     assert RESPONSES.without_foreign(request(body)).body == body
 
 
 def test_request_that_has_no_input_is_left_alone() -> None:
-    body = b'{"model":"m","previous_response_id":"br1.a.x"}'
+    body = b'{"model":"m","previous_response_id":"Br1~a.x"}'
 
     assert RESPONSES.without_foreign(request(body)).body == body

@@ -284,7 +284,7 @@ def test_reasoning_that_nobody_signed_stays_unsigned() -> None:
 
 
 def test_damaged_envelope_vouches_for_nothing() -> None:
-    (turn,) = turns(THOUGHT | {"encrypted_content": "br1.a.???"}, CALL)
+    (turn,) = turns(THOUGHT | {"encrypted_content": "Br1~a.???"}, CALL)
 
     assert turn.blocks == [ir.ToolCall("call_1", "f", '{"b": 1,"a":2}')]
 
@@ -864,7 +864,7 @@ _ANY_ITEM = st.fixed_dictionaries(
         "output": _JSON,
         "arguments": _JSON,
         "summary": _JSON,
-        "encrypted_content": st.just("br1.g.x") | _JSON,
+        "encrypted_content": st.just("Br1~g.x") | _JSON,
     },
 )
 _ANY_BODY = st.fixed_dictionaries(
