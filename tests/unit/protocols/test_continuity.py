@@ -69,11 +69,19 @@ def test_body_with_an_envelope_is_looked_through(signature: Signature) -> None:
 
 
 pieces = st.lists(
-    st.sampled_from([*MARKS, b"Br1", b"~", b"r1~", b"1~", b"Q", b"QnI", b"nIx", b" "]), max_size=12
+    st.sampled_from(
+        [*MARKS, b"Br1~", b"QnIx", b'"', b'"Br1', b"~", b"r1~", b"1~", b"Q", b"QnI", b"nIx", b" "]
+    ),
+    max_size=12,
 ).map(b"".join)
 
 
-@given(pieces, st.sampled_from([b"", b"~", b"Q", b"Br1", b"QnI"]), st.integers(0, 60), pieces)
+@given(
+    pieces,
+    st.sampled_from([b"", b"~", b"Q", b'"', b'~"', b'Q"', b'"Br1', b'"QnI']),
+    st.integers(0, 60),
+    pieces,
+)
 def test_mark_is_found_wherever_it_stands(
     before: bytes, repeated: bytes, times: int, after: bytes
 ) -> None:
