@@ -67,6 +67,10 @@ bench-peers: .venv/.test .venv-peers/.litellm ## the same load through other gat
 bench-payments: .venv/.test ## what a paid call costs in CPU time; ARGS=--quick
 	.venv/bin/python -m bench.payments $(ARGS)
 
+.PHONY: bench-promises
+bench-promises: .venv/.test ## the times that docs/reliability.md promises; fails where one is broken
+	.venv/bin/python -m bench.promises $(ARGS)
+
 .PHONY: bench-profile
 bench-profile: .venv/.test ## a flame graph of the router under load; ARGS=SCENARIO
 	.venv/bin/python -m bench.profile $(ARGS)

@@ -23,7 +23,7 @@ class Measured(msgspec.Struct, frozen=True):
     cpu_us: float
 
 
-class _Load:
+class Load:
     """A `bench.load` in a process of its own."""
 
     def __init__(self, scenario: Scenario, target: Child) -> None:
@@ -38,6 +38,11 @@ class _Load:
             text=True,
         )
         os.sched_setaffinity(self._process.pid, split_cores()[1])
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
 
     def expect(self, line: str) -> None:
         """Wait until it says that. Raises RuntimeError when it says anything else, or ends."""
@@ -73,9 +78,9 @@ class _Load:
 
 
 @contextlib.contextmanager
-def _load(scenario: Scenario, target: Child) -> Iterator[_Load]:
+def loading(scenario: Scenario, target: Child) -> Iterator[Load]:
     """One for the length of a `with`, connected and warm when it begins."""
-    load = _Load(scenario, target)
+    load = Load(scenario, target)
     try:
         load.expect("ready")
         yield load
@@ -98,7 +103,7 @@ def drive(target: Child, scenarios: Sequence[Scenario], seconds: float) -> Seque
     """
     turns = _turns(scenarios, seconds)
     with contextlib.ExitStack() as stack:
-        loads = [stack.enter_context(_load(scenario, target)) for scenario in scenarios]
+        loads = [stack.enter_context(loading(scenario, target)) for scenario in scenarios]
         for turn in range(turns):
             for load in loads if turn % 2 == 0 else reversed(loads):
                 load.run(seconds / turns)

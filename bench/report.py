@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 import orjson
 
+from bench.beside import Beside
 from bench.chart import Bar, bars
 from bench.micro.translate import PairCost
 from bench.micro.translate import table as pair_table
@@ -21,6 +22,7 @@ from bench.runs import BARE, ROUTER, Run, cpu_us, ratios
 from bench.scenarios import MAX_RATIOS, SCENARIOS, Scenario
 from bench.startup import Startup
 from bench.tables import (
+    beside_table,
     cpu_table,
     delay_table,
     latency_table,
@@ -47,8 +49,8 @@ class Host(msgspec.Struct, frozen=True):
 
 
 class Bench(msgspec.Struct, frozen=True):
-    """All of one bench. `peak_mb` is by target, `open_loop` too, for the same rates; `pairs` are
-    the translators alone.
+    """All of one bench. `peak_mb` is by target, `open_loop` and `beside` too; `pairs` are the
+    translators alone.
     """
 
     host: Host
@@ -57,6 +59,7 @@ class Bench(msgspec.Struct, frozen=True):
     startup: list[Startup]
     pairs: list[PairCost]
     open_loop: dict[str, list[Latency]] = {}
+    beside: dict[str, Beside] = {}
 
 
 def describe_host() -> Host:
@@ -101,6 +104,7 @@ def render(bench: Bench, scenarios: Sequence[Scenario]) -> str:
         delay_table(bench.runs, scenarios),
         latency_table(bench.runs, scenarios),
         open_loop_table(bench.open_loop),
+        beside_table(bench.beside),
         _process(bench),
     ]
     return "\n\n".join(text for lines in sections if (text := "\n".join(lines)))

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from bench import report, startup
+from bench.beside import LARGE, Beside
 from bench.content import EVENT_GAP_S, MODEL, UPSTREAM_MODEL
 from bench.driver import drive
 from bench.micro.translate import QUICK_REPEATS, REPEATS, PairCost
@@ -36,7 +37,8 @@ from bench.scenarios import SCENARIOS, Scenario, choose, groups
 
 class Plan(msgspec.Struct, frozen=True):
     """How much is measured: rounds, seconds of load in each run, starts of the router, repeats of
-    each translation, requests a second in open loops and their seconds.
+    each translation, requests a second in open loops and their seconds, seconds of streams with
+    large requests beside them.
     """
 
     rounds: int
@@ -45,6 +47,7 @@ class Plan(msgspec.Struct, frozen=True):
     repeats: int
     rates: tuple[int, ...]
     rate_seconds: float
+    beside_seconds: float
 
 
 FULL: Final = Plan(
@@ -54,9 +57,16 @@ FULL: Final = Plan(
     repeats=REPEATS,
     rates=(100, 300, 1000),
     rate_seconds=5.0,
+    beside_seconds=12.0,
 )
 QUICK: Final = Plan(
-    rounds=3, seconds=0.5, starts=3, repeats=QUICK_REPEATS, rates=(300,), rate_seconds=2.0
+    rounds=3,
+    seconds=0.5,
+    starts=3,
+    repeats=QUICK_REPEATS,
+    rates=(300,),
+    rate_seconds=2.0,
+    beside_seconds=4.0,
 )
 
 
@@ -69,11 +79,12 @@ def measure(plan: Plan, scenarios: Sequence[Scenario]) -> Bench:
         for number in range(plan.rounds):
             runs += run_round(targets, scenarios, number, plan.seconds)
         open_loop = {target: _open_loop(child, plan) for target, child in targets.items()}
+        beside = {target: _beside(target, child, plan) for target, child in targets.items()}
         peak_mb = {name: targets[name].memory_mb("VmHWM") for name in (BARE, ROUTER)}
     _show_progress("starts")
     starts = startup.measure_all(plan.starts)
     _show_progress("translators")
-    measured = Bench(host, runs, peak_mb, starts, _measure_pairs(plan.repeats), open_loop)
+    measured = Bench(host, runs, peak_mb, starts, _measure_pairs(plan.repeats), open_loop, beside)
     _show_progress("")
     return measured
 
@@ -102,6 +113,14 @@ def _open_loop(child: Child, plan: Plan) -> list[Latency]:
         run_module("bench.openloop", Latency, child.port, rate, plan.rate_seconds)
         for rate in plan.rates
     ]
+
+
+def _beside(target: str, child: Child, plan: Plan) -> Beside:
+    """Only the router translates: of the others the same is asked in chat."""
+    _show_progress(f"large requests beside streams at port {child.port}")
+    scenario = msgspec.structs.replace(LARGE, translated=target == ROUTER)
+    given = msgspec.json.encode(scenario).decode()
+    return run_module("bench.beside", Beside, child.port, plan.beside_seconds, given)
 
 
 def _in_turn(number: int) -> Sequence[str]:

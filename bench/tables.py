@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from bench.beside import Beside, Delays
 from bench.content import EVENTS
 from bench.openloop import Latency
 from bench.runs import (
@@ -22,6 +23,8 @@ from bench.scenarios import MAX_RATIOS, Scenario
 # What translating may cost over passing through, in microseconds of CPU time.
 MAX_REQUEST_US: Final = 60.0
 MAX_EVENT_US: Final = 12.0
+# By how much a request of 1 MB that is translated may delay what comes beside it.
+MAX_BESIDE_US: Final = 5000.0
 
 _NAME: Final = 33  # columns
 
@@ -52,7 +55,7 @@ def _verdict(scenario: Scenario, found: Sequence[float]) -> str:
     most = MAX_RATIOS.get(scenario.name)
     if most is None:
         return "-"
-    return f"{most:.2f}: {'met' if statistics.median(found) <= most else 'MISSED'}"
+    return f"{most:.2f}: {_met(statistics.median(found) <= most)}"
 
 
 def delay_table(runs: Sequence[Run], scenarios: Sequence[Scenario]) -> Iterable[str]:
@@ -83,6 +86,34 @@ def open_loop_table(latencies: Mapping[str, Sequence[Latency]]) -> Iterable[str]
         yield f"{row[0].rate:<{_NAME}.0f}{''.join(cells)}".rstrip()
 
 
+def beside_table(found: Mapping[str, Beside]) -> Iterable[str]:
+    """By how much events are later that met a large request, by target."""
+    if not found:
+        return
+    yield (
+        "Delay of events in microseconds (p50, p99, median of the longest), before requests of 1 MB"
+        " and beside them"
+    )
+    yield f"{'':{_NAME}}{'before one':25}{'beside one':25}{'added':25}{'large':10}at most"
+    for target, one in found.items():
+        verdict = "-"
+        if target == ROUTER:
+            verdict = f"{MAX_BESIDE_US:.0f}: {_met(one.added_us[-1] <= MAX_BESIDE_US)}"
+        cells = (_three(one.alone), _three(one.met), ", ".join(f"{us:.0f}" for us in one.added_us))
+        yield (
+            f"{target:{_NAME}}{''.join(f'{cell:25}' for cell in cells)}"
+            f"{one.large_p50_us:<10.0f}{verdict}"
+        )
+
+
+def _three(delays: Delays) -> str:
+    return f"{delays.p50_us:.0f}, {delays.p99_us:.0f}, {delays.longest_p50_us:.0f}"
+
+
+def _met(is_met: bool) -> str:
+    return "met" if is_met else "MISSED"
+
+
 def translation_table(runs: Sequence[Run], scenarios: Sequence[Scenario]) -> Iterable[str]:
     """What translating adds to the router's own CPU time for the same load passed through."""
     translated = [scenario for scenario in scenarios if scenario.translated]
@@ -104,7 +135,7 @@ def _translation_line(scenario: Scenario, added_us: Sequence[float]) -> str:
         limit, unit = MAX_EVENT_US, "an event"
         judged = [added / EVENTS for added in added_us]
         events = spread(judged, ".1f")
-    verdict = "met" if statistics.median(judged) <= limit else "MISSED"
+    verdict = _met(statistics.median(judged) <= limit)
     return (
         f"{scenario.name:{_NAME}}{spread(added_us, '.0f'):25}{events:25}"
         f"{limit:.0f} {unit}: {verdict}"
@@ -117,11 +148,13 @@ def latency_table(runs: Sequence[Run], scenarios: Sequence[Scenario]) -> Iterabl
     if not alone:
         return
     yield "Latency at one connection in microseconds (of a stream: to its first event)"
-    yield f"{'':20}{'direct':15}{'added by bare proxy':27}{'added by bitrouter':27}"
-    yield f"{'scenario':20}{'p50':15}{'p50':20}{'p99':7}{'p50':20}{'p99':7}"
+    yield f"{'':20}{'direct':27}{'added by bare proxy':27}{'added by bitrouter':27}"
+    yield f"{'scenario':20}" + f"{'p50':20}{'p99':7}" * 3
     for scenario in alone:
-        direct = [run.seen.latency_p50_us for run in select(runs, scenario, DIRECT)]
-        yield f"{scenario.name:20}{spread(direct, '.0f'):15}" + "".join(
+        seen = [run.seen for run in select(runs, scenario, DIRECT)]
+        direct = spread([one.latency_p50_us for one in seen], ".0f")
+        late = "-" if scenario.stream else _median([one.latency_p99_us for one in seen])
+        yield f"{scenario.name:20}{direct:20}{late:7}" + "".join(
             f"{spread(_added(runs, scenario, target, 'latency_p50_us'), '.0f'):20}"
             f"{_p99(runs, scenario, target):7}"
             for target in (BARE, ROUTER)
@@ -132,7 +165,11 @@ def _p99(runs: Sequence[Run], scenario: Scenario, target: str) -> str:
     """Added at the 99th percentile; a round has too few streams to have one."""
     if scenario.stream:
         return "-"
-    return f"{statistics.median(_added(runs, scenario, target, 'latency_p99_us')):.0f}"
+    return _median(_added(runs, scenario, target, "latency_p99_us"))
+
+
+def _median(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):.0f}"
 
 
 def _added(runs: Sequence[Run], scenario: Scenario, target: str, figure: str) -> list[float]:

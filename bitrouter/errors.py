@@ -330,7 +330,7 @@ class UpstreamBusy(UpstreamError):
 
     status = 503
     code = "service_unavailable"
-    outcome = "shed"
+    outcome = "timeout:pool_wait"
     was_asked = False
     trips = False
 
@@ -459,18 +459,23 @@ class StreamFailed(UpstreamError):
 
 
 class UpstreamTimeout(UpstreamError):
-    """A timer of section `timeouts` ran out; `timer` is its name there."""
+    """A timer of section `timeouts` ran out; `timer` is its name there. An endpoint that was not
+    even asked by then has not failed.
+    """
 
     status = 504
     code = "upstream_timeout"
 
-    def __init__(self, timer: str, limit_s: float, *, retryable: bool = True) -> None:
+    def __init__(
+        self, timer: str, limit_s: float, *, retryable: bool = True, was_asked: bool = True
+    ) -> None:
         super().__init__(
             f"the upstream did not answer in time (timeouts.{timer}: {limit_s:g} s)",
             retryable=retryable,
         )
         self.timer = timer
         self.outcome = f"timeout:{timer}"
+        self.was_asked = self.trips = was_asked
 
 
 class Problem:

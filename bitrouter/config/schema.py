@@ -147,10 +147,12 @@ class Timeouts(Section, frozen=True):
 
     connect: Duration = Duration(5)
     pool_wait: Duration = Duration(2)
+    pool_idle: Duration = Duration(15)  # below the time after which providers close
     first_byte: Duration = Duration(60)
     idle: Duration = Duration(60)
     total: Duration = Duration(600)
     stream_total: Duration = Duration(3600)
+    deadline: Duration | None = None  # as long as the most patient endpoint may take for one answer
     header_read: Duration = Duration(10)
     body_read: Duration = Duration(60)
     keepalive: Duration = Duration(75)
@@ -159,7 +161,7 @@ class Timeouts(Section, frozen=True):
 
 
 class TimeoutsEntry(Section, frozen=True):
-    """The timers that a provider, or a route, may set for itself."""
+    """The timers that both a provider and a route may set for themselves."""
 
     connect: Duration | None = None
     pool_wait: Duration | None = None
@@ -167,6 +169,18 @@ class TimeoutsEntry(Section, frozen=True):
     idle: Duration | None = None
     total: Duration | None = None
     stream_total: Duration | None = None
+
+
+class ProviderTimeouts(TimeoutsEntry, frozen=True):
+    """The timers that a provider may set for itself. Routes share its connections."""
+
+    pool_idle: Duration | None = None
+
+
+class RouteTimeouts(TimeoutsEntry, frozen=True):
+    """The timers that a route may set for itself. A request's deadline is no provider's."""
+
+    deadline: Duration | None = None
 
 
 def overlay_timeouts(timeouts: Timeouts, entry: TimeoutsEntry | None) -> Timeouts:
@@ -355,7 +369,7 @@ class ProviderEntry(Section, frozen=True):
     env_prefix: Words | None = None
     auth: Auth | None = None
     default_headers: dict[str, str] | None = None
-    timeouts: TimeoutsEntry | None = None
+    timeouts: ProviderTimeouts | None = None
     models: dict[str, Model] | None = None
     quirks: tuple[Quirk, ...] | None = None
     allow_link_local: bool | None = None
@@ -444,7 +458,7 @@ class RouteEntry(Section, frozen=True):
     endpoints: Annotated[tuple[EndpointEntry, ...], msgspec.Meta(min_length=1)]
     strategy: Strategy = "priority"
     price: RoutePrice | None = None
-    timeouts: TimeoutsEntry | None = None
+    timeouts: RouteTimeouts | None = None
     rescue: Rescue | None = None
 
 

@@ -64,6 +64,7 @@ def _destination(codec: Codec, request: Request, endpoint: Endpoint, target: Tar
     return Destination(
         codec.upstream_url(target.api_base, request, endpoint.model_id),
         _FIXED | provider.default_headers | _credential(codec, provider, target),
+        endpoint.timeouts.pool_idle,
     )
 
 

@@ -30,7 +30,7 @@ NOT_ERRORS: Final = frozenset({OK, CLIENT_GONE})
 
 # The timers of section `timeouts` that can end a request, and every outcome there is.
 TIMERS: Final = (
-    *("connect", "first_byte", "idle", "total", "stream_total"),
+    *("connect", "pool_wait", "first_byte", "idle", "total", "stream_total", "deadline"),
     *("header_read", "body_read", "write_stall"),
 )
 OUTCOMES: Final = (

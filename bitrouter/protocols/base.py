@@ -84,14 +84,16 @@ class Bound(msgspec.Struct, frozen=True):
 
 class Destination:
     """Where calls go, and the headers that stand on all of them: the same object for every call to
-    an endpoint. Whoever sends the calls keeps in `prepared` what it works out of that.
+    an endpoint. `idle_s` is how many seconds a connection that is not used is kept. Whoever sends
+    the calls keeps in `prepared` what it works out of that.
     """
 
-    __slots__ = ("headers", "prepared", "url")
+    __slots__ = ("headers", "idle_s", "prepared", "url")
 
-    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str], idle_s: float = 15.0) -> None:
         self.url = url
         self.headers = headers
+        self.idle_s = idle_s
         self.prepared: Any = None
 
 

@@ -85,13 +85,14 @@ class Route:
     """A name and the endpoints that can serve it, in configured order.
 
     `rescue` says how a stream that broke off is finished by another endpoint, None for not at all.
-    `within_s` is how long a request may take, with all its attempts, until its answer is certain:
-    as long as the most patient endpoint may for one (reliability.md, section 2).
+    `within_s` is how long a request may take, with all its attempts, until its answer is certain
+    (reliability.md, section 2): `deadline` where that is set, else as long as the most patient
+    endpoint may for one. `within_timer` is the setting's name in section `timeouts`.
     """
 
     __slots__ = (
         *("_by_protocol", "endpoints", "label", "name", "price", "rescue", "source", "strategy"),
-        "within_s",
+        *("within_s", "within_timer"),
     )
 
     def __init__(
@@ -112,7 +113,7 @@ class Route:
         self.price = price
         self.rescue: Rescue | None = rescue
         self.label = label if label is not None else name
-        self.within_s = max(max(e.timeouts.total, e.timeouts.first_byte) for e in endpoints)
+        self.within_timer, self.within_s = _within(endpoints)
         self._by_protocol: dict[str, tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]] = {}
 
     def by_preference(self, protocol: str) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
@@ -219,6 +220,14 @@ class RouteTable:
         near = nearest(name, self.names())
         hint = f"; {nearest_in_words(near)}" if near else ""
         return f"no route for model {name!r}{hint}; GET /v1/models lists all"
+
+
+def _within(endpoints: Sequence[Endpoint]) -> tuple[str, float]:
+    """The timer that bounds a request as a whole, and its seconds. See Route."""
+    deadline = endpoints[0].timeouts.deadline  # the same for all: no provider has its own
+    if deadline is not None:
+        return "deadline", deadline
+    return "total", max(max(e.timeouts.total, e.timeouts.first_byte) for e in endpoints)
 
 
 def nearest(name: str, names: Iterable[str]) -> list[str]:

@@ -15,7 +15,9 @@ from bitrouter.errors import (
     BadResponse,
     BodyTooLarge,
     Rejected,
+    UpstreamBusy,
     UpstreamError,
+    UpstreamTimeout,
     UpstreamUnavailable,
     is_about_router,
     is_worth_elsewhere,
@@ -35,6 +37,7 @@ from bitrouter.server.services import Services
 from bitrouter.upstream.deadline import Deadline
 from bitrouter.upstream.response import UpstreamResponse
 from bitrouter.upstream.retry_after import RETRY_HEADERS, retry_after_s
+from bitrouter.upstream.slots import Slots
 
 _MAX_ERROR_BYTES: Final = 1 << 20
 _PAYMENT_REQUIRED: Final = 402
@@ -139,7 +142,7 @@ async def _open(
         return await opening
     slots = services.slots
     try:
-        await slots.take(endpoint.key, endpoint.max_concurrency, endpoint.timeouts.pool_wait)
+        await _take_slot(slots, endpoint, endpoint.max_concurrency, deadline)
     except BaseException:
         opening.close()
         raise
@@ -151,6 +154,22 @@ async def _open(
         raise
     upstream.when_over(give)
     return upstream
+
+
+async def _take_slot(slots: Slots, endpoint: Endpoint, limit: int, deadline: Deadline) -> None:
+    """Wait for one of the endpoint's slots, not longer than the request may take. Raises
+    UpstreamBusy, and UpstreamTimeout where it is the request's own time that is over.
+    """
+    wait_s = endpoint.timeouts.pool_wait
+    left_s = max(deadline.at - asyncio.get_running_loop().time(), 0.0)
+    try:
+        await slots.take(endpoint.key, limit, min(wait_s, left_s))
+    except UpstreamBusy as busy:
+        if wait_s <= left_s:
+            raise
+        raise UpstreamTimeout(
+            deadline.timer, deadline.span_s, retryable=False, was_asked=False
+        ) from busy
 
 
 def _request_id(upstream: UpstreamResponse) -> str | None:

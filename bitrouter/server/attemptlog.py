@@ -63,8 +63,8 @@ def attempt_result(error: UpstreamError | None) -> str:
             if status in _STATUSES:
                 return str(status)
             return "5xx" if status >= 500 else "4xx"
-        case UpstreamTimeout(timer=timer):
-            return f"timeout:{timer}"
+        case UpstreamTimeout() | UpstreamBusy():
+            return error.outcome
         case ConnectFailed():
             return "connect"
         case BadResponse():
@@ -73,7 +73,5 @@ def attempt_result(error: UpstreamError | None) -> str:
             return "differs"
         case UpstreamUnavailable():
             return "unavailable"
-        case UpstreamBusy():
-            return "busy"
         case _:
             return "reset"

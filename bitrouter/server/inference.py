@@ -250,10 +250,11 @@ class Inference:
     def _rules(self, route: Route) -> Rules:
         services = self._services
         retry = services.routes.config.retry
+        ends_at = asyncio.get_running_loop().time() + route.within_s
         return Rules(
             max_attempts=retry.max_attempts,
             patient=route.strategy == "priority",
-            deadline=Deadline(asyncio.get_running_loop().time() + route.within_s, route.within_s),
+            deadline=Deadline(ends_at, route.within_s, route.within_timer),
             breakers=services.breakers,
             budget=services.budget,
             report=self._attempts,

@@ -165,11 +165,11 @@ class Rescue:
     ) -> StreamAnswer | RouterError:
         """One attempt, by the rules of all attempts but that it is not repeated."""
         now = asyncio.get_running_loop().time()
-        within_s = self._route.within_s
+        within_s, timer = self._route.within_s, self._route.within_timer
         rules = msgspec.structs.replace(
             self._rules,
             max_attempts=1,
-            deadline=Deadline(min(now + within_s, self._until), within_s),
+            deadline=Deadline(min(now + within_s, self._until), within_s, timer),
             budget=RetryBudget(0.0),  # it is no request of a client's, and no repeat
         )
         only = (_until(endpoint, self._until - now),)

@@ -23,7 +23,7 @@ from yarl import URL
 
 from bitrouter.config.schema import Limits
 from bitrouter.protocols.base import Destination, UpstreamCall
-from bitrouter.upstream.pool import OwnedRequest, Pool, Use, connection_use, own
+from bitrouter.upstream.pool import OwnedRequest, Pool, Use, connection_use, destination
 from bitrouter.upstream.response import Take, UpstreamResponse
 from bitrouter.upstream.wire import Wire
 
@@ -52,7 +52,7 @@ class _Prepared:
     __slots__ = ("_clear", "_names", "end", "key", "request", "start")
 
     def __init__(self, to: Destination, session: aiohttp.ClientSession) -> None:
-        own(to.headers)
+        destination.set(to)
         self.request = OwnedRequest(
             hdrs.METH_POST,
             URL(to.url, encoded=True),
@@ -122,7 +122,7 @@ class Lane:
                 if wire.heard:
                     raise
         connection_use.set(Use.ONLY_NEW)
-        own(call.to.headers)
+        destination.set(call.to)
         async with asyncio.timeout_at(limit.by):
             connection = await self._connect(prepared.request, connect)
         return await self._exchange(connection, head, call.body, limit)

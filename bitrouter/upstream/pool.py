@@ -3,9 +3,12 @@
 import asyncio
 import enum
 import functools
-from collections.abc import Mapping
+import math
+import time
+from collections import deque
+from collections.abc import Awaitable
 from contextvars import ContextVar
-from typing import Final
+from typing import Final, cast
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -14,6 +17,7 @@ from aiohttp.client_reqrep import ClientRequest, ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
+from bitrouter.protocols.base import Destination
 from bitrouter.upstream.wire import Wire
 
 
@@ -28,8 +32,8 @@ class Use(enum.Enum):
 # place for it; its tracing would tell, and would run for every chunk of every answer as well.
 connection_use: Final[ContextVar[Use | Wire]] = ContextVar("connection_use", default=Use.ANY)
 
-# Whose the call is that runs in this task: what its destination is shown, as a hash.
-owner: Final[ContextVar[int | None]] = ContextVar("owner", default=None)
+# Where the call goes that runs in this task. aiohttp's interface has no place for that either.
+destination: Final[ContextVar[Destination | None]] = ContextVar("destination", default=None)
 
 
 class OwnedRequest(ClientRequest):
@@ -38,27 +42,68 @@ class OwnedRequest(ClientRequest):
     @property
     def connection_key(self) -> ConnectionKey:
         """See ClientRequest. What stands for the headers of a proxy is free: there is none."""
-        return super().connection_key._replace(proxy_headers_hash=owner.get())
-
-
-def own(headers: Mapping[str, str]) -> None:
-    """Let the call of this task be one of a destination that is sent these headers."""
-    owner.set(hash(frozenset(headers.items())))
+        to = destination.get()
+        owner = None if to is None else hash((frozenset(to.headers.items()), to.idle_s))
+        return super().connection_key._replace(proxy_headers_hash=owner)
 
 
 class Pool(aiohttp.TCPConnector):
     """aiohttp's pool, which tells whether a connection is used again, and whose connections can do
     what the lane wants of them (wire.py).
+
+    Each is kept for as long as its destination says. aiohttp has one time for all of them, and may
+    take twice as long to close one. Nothing is done for that when a connection comes back: the pool
+    is looked through when the next one can be due, be it one that has not come back yet.
     """
 
-    def __init__(
-        self, resolver: AbstractResolver, keepalive_s: float, max_header_bytes: int = 1 << 16
-    ) -> None:
+    def __init__(self, resolver: AbstractResolver, max_header_bytes: int = 1 << 16) -> None:
         # No limit: the connector's would make a request wait in silence (reliability.md, 2).
-        super().__init__(limit=0, keepalive_timeout=keepalive_s, resolver=resolver)
-        self._factory = functools.partial(
-            _make_wire, loop=self._loop, max_header_bytes=max_header_bytes
-        )
+        super().__init__(limit=0, keepalive_timeout=None, resolver=resolver)
+        self._max_header_bytes = max_header_bytes
+        self._factory = functools.partial(self._make_wire)
+        self._shortest_s = math.inf
+        self._look: asyncio.TimerHandle | None = None
+
+    def _make_wire(self) -> ResponseHandler:
+        to = destination.get()
+        idle_s = 15.0 if to is None else to.idle_s
+        wire = Wire(self._loop, self._max_header_bytes, idle_s)
+        if self._look is None or wire.idle_s < self._shortest_s:
+            self._shortest_s = wire.idle_s
+            self._look_in(wire.idle_s)
+        return wire
+
+    def _look_in(self, delay_s: float) -> None:
+        if self._look is not None:
+            self._look.cancel()
+        self._look = self._loop.call_later(delay_s, self._close_idle)
+
+    def _close_idle(self) -> None:
+        """Close what has not been used for its time, and forget what others have closed."""
+        self._look = None
+        now = time.monotonic()  # aiohttp's clock for what came back when
+        next_s = self._shortest_s
+        for key, idle in list(self._conns.items()):
+            kept = deque[tuple[ResponseHandler, float]]()
+            for wire, since in idle:
+                left_s = cast("Wire", wire).idle_s - (now - since)
+                if left_s > 0 and wire.is_connected():
+                    next_s = min(next_s, left_s)
+                    kept.append((wire, since))
+                else:
+                    wire.close()
+            if kept:
+                self._conns[key] = kept
+            else:
+                del self._conns[key]
+        if self._conns or self._acquired:
+            self._look_in(next_s)
+
+    def _close(self, *, abort_ssl: bool = False) -> list[Awaitable[object]]:
+        """See TCPConnector."""
+        if self._look is not None:
+            self._look.cancel()
+        return super()._close(abort_ssl=abort_ssl)
 
     async def take(self, key: ConnectionKey) -> Connection | None:
         """A connection that has served before, if there is one that is fit to.
@@ -81,7 +126,3 @@ class Pool(aiohttp.TCPConnector):
         if connection is not None and isinstance(connection.protocol, Wire):
             connection_use.set(connection.protocol)
         return connection
-
-
-def _make_wire(loop: asyncio.AbstractEventLoop, max_header_bytes: int) -> ResponseHandler:
-    return Wire(loop, max_header_bytes)

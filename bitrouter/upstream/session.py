@@ -26,12 +26,11 @@ from bitrouter.upstream.lane import (
     Lane,
     Limit,
 )
-from bitrouter.upstream.pool import OwnedRequest, Pool, Use, connection_use, own
+from bitrouter.upstream.pool import OwnedRequest, Pool, Use, connection_use, destination
 from bitrouter.upstream.resolver import GuardedResolver
 from bitrouter.upstream.response import Take, UpstreamResponse
-from bitrouter.upstream.timer import ReadTimer
+from bitrouter.upstream.timer import FINAL, ReadTimer
 
-_IDLE_POOL_S: Final = 15.0  # below the time after which providers close idle connections
 _MAX_CACHED_URL: Final = 512  # characters; a client's query may be as long as a request's head
 
 
@@ -43,7 +42,7 @@ class Upstream:
 
     def __init__(self, limits: Limits, *, by_lane: bool = True) -> None:
         self.resolver = GuardedResolver()
-        pool = Pool(self.resolver, _IDLE_POOL_S, limits.max_header_bytes)
+        pool = Pool(self.resolver, limits.max_header_bytes)
         self._session = aiohttp.ClientSession(
             connector=pool,
             request_class=OwnedRequest,
@@ -69,19 +68,20 @@ class Upstream:
         """Send `call` and wait for the head of the answer, whatever its status.
 
         Until the answer is certain, which a stream's is with its first event, it has the time of
-        `deadline`. Raises ConnectFailed, UpstreamTimeout (connect, first_byte, total), BadResponse
-        for what is not HTTP, and ConnectionReset when the connection breaks before the head.
+        `deadline`. Raises ConnectFailed, UpstreamTimeout (connect, first_byte, or the deadline's
+        timer), BadResponse for what is not HTTP, and ConnectionReset when the connection breaks
+        before the head.
         """
         loop = asyncio.get_running_loop()
         limit = Limit("first_byte", timeouts.first_byte, loop.time() + timeouts.first_byte)
         if deadline.at < limit.by:
-            limit = Limit("total", deadline.span_s, deadline.at)
+            limit = Limit(deadline.timer, deadline.span_s, deadline.at)
         try:
             answer = await self._send(call, timeouts, limit)
         except (aiohttp.ConnectionTimeoutError, aiohttp.ServerTimeoutError) as error:
             raise UpstreamTimeout("connect", timeouts.connect) from error
         except TimeoutError as error:
-            retryable = limit.name != "total"
+            retryable = limit.name not in FINAL
             raise UpstreamTimeout(limit.name, limit.span_s, retryable=retryable) from error
         except aiohttp.ClientConnectorError as error:
             raise ConnectFailed("no connection to the provider could be made") from error
@@ -94,7 +94,10 @@ class Upstream:
             timer.limit_whole("stream_total", timeouts.stream_total)
             timer.limit_all_waits(limit.name, limit.span_s, limit.by)
         else:
-            timer.limit_whole("total", timeouts.total, deadline.at)
+            if deadline.at < loop.time() + timeouts.total:
+                timer.limit_whole(deadline.timer, deadline.span_s, deadline.at)
+            else:
+                timer.limit_whole("total", timeouts.total)
             timer.limit_each_wait("idle", timeouts.idle)
         return answer
 
@@ -115,7 +118,7 @@ class Upstream:
 
     async def _post_heard(self, call: UpstreamCall, timeouts: Timeouts) -> aiohttp.ClientResponse:
         connection_use.set(Use.ANY)
-        own(call.to.headers)
+        destination.set(call.to)
         try:
             return await self._post(call, timeouts)
         except aiohttp.ClientConnectionError:

@@ -8,7 +8,7 @@ from typing import Final
 from bitrouter.errors import UpstreamTimeout
 
 # Who has spent all the time there is for a request has left none for asking again.
-_FINAL: Final = "total"
+FINAL: Final = frozenset({"total", "deadline"})
 
 
 class ReadTimer:
@@ -133,6 +133,6 @@ class ReadTimer:
             self._expire(UpstreamTimeout(self._whole, self._whole_span, retryable=False))
         elif self._deadline is not None and now >= self._deadline:
             name = self._name
-            self._expire(UpstreamTimeout(name, self._span, retryable=name != _FINAL))
+            self._expire(UpstreamTimeout(name, self._span, retryable=name not in FINAL))
         elif (when := self._deadline or now + self._span) < math.inf:
             self._set(when)

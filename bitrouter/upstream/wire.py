@@ -26,8 +26,14 @@ class Wire(ResponseHandler):
     coroutine that waits for it; that is more than the chunk's own way.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, max_header_bytes: int = 1 << 16) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        max_header_bytes: int = 1 << 16,
+        idle_s: float = 15.0,
+    ) -> None:
         super().__init__(loop)
+        self.idle_s: Final = idle_s  # how long it is kept when it is not used
         self.timer: Final = ReadTimer(loop, self._expire)
         self.heard = False  # whether anything was said since it was taken from the pool
         self._max_header_bytes: Final = max_header_bytes

@@ -7,6 +7,8 @@ import pytest
 
 from tests.conftest import StartRouter
 from tests.support.dialects import CHAT, provider
+from tests.support.faults import attempts_of
+from tests.support.requestlog import RequestLog
 from tests.support.router import RunningRouter
 from tests.support.upstream import Reply, ScriptedUpstream, sse
 
@@ -99,7 +101,7 @@ async def test_an_endpoint_that_stays_busy_uses_up_no_attempt(
 
 
 async def test_without_another_it_is_refused_and_told_when_to_come_back(
-    start_router: StartRouter, upstream: ScriptedUpstream
+    start_router: StartRouter, upstream: ScriptedUpstream, request_log: RequestLog
 ) -> None:
     router = await start_router(limited(upstream.url) | SOON)
     go = asyncio.Event()
@@ -112,8 +114,28 @@ async def test_without_another_it_is_refused_and_told_when_to_come_back(
             message = CHAT.error(await response.read(), 503)
             assert "max_concurrency" in message
             assert "timeouts.pool_wait: 0.05 s" in message
+        assert (await request_log.next_line())["outcome"] == "timeout:pool_wait"
+        assert attempts_of(router)["p1:up-1", "timeout:pool_wait"] == 1
         go.set()
         assert (await first)[0] == 200
+
+
+async def test_nobody_waits_for_a_slot_longer_than_a_request_may_take(
+    start_router: StartRouter, upstream: ScriptedUpstream, request_log: RequestLog
+) -> None:
+    timers = {"timeouts": {"pool_wait": "10m", "deadline": "300ms"}}
+    router = await start_router(limited(upstream.url) | timers)
+    upstream.script = sse(*CHAT.events, pause=asyncio.Event())
+    async with asyncio.timeout(LIMIT_S):
+        running = await router.http.post(CHAT.path(), json=CHAT.body(stream=True))
+        await running.content.readany()
+        async with router.http.post(CHAT.path(), json=CHAT.body()) as response:
+            assert response.status == 504
+            assert "timeouts.deadline: 0.3 s" in CHAT.error(await response.read(), 504)
+        running.close()
+
+    assert (await request_log.next_line())["outcome"] == "timeout:deadline"
+    assert router.router.services.breakers.wait_s("p1:up-1", 0.0) == 0
 
 
 @pytest.mark.parametrize("failure", [None, Reply((b"{}",), status=400), Reply((b"{",), cut=True)])

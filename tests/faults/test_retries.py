@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from bitrouter.upstream import failover, session
+from bitrouter.upstream import failover
 from tests.conftest import StartRouter
 from tests.support.dialects import CHAT, Dialect, settings
 from tests.support.faults import LIMIT_S, NEVER, ask, attempts_of, complete, error, in_turn
@@ -108,15 +108,33 @@ async def test_a_pooled_connection_that_dies_within_the_head_is_an_attempt(
 
 
 async def test_an_idle_connection_is_closed_before_the_provider_would_close_it(
-    start_router: StartRouter, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+    start_router: StartRouter, upstream: ScriptedUpstream
 ) -> None:
-    assert session._IDLE_POOL_S == 15
-    monkeypatch.setattr(session, "_IDLE_POOL_S", 0.1)
-    router = await start_router(settings(CHAT, upstream.url))
+    router = await start_router(settings(CHAT, upstream.url, timeouts={"pool_idle": "100ms"}))
     upstream.script = WHOLE
     await ask(router, CHAT)
     async with asyncio.timeout(LIMIT_S):
         await upstream.gone.wait()
+
+
+async def test_each_provider_has_its_own_time_for_idle_connections(
+    start_router: StartRouter, upstream: ScriptedUpstream, second_upstream: ScriptedUpstream
+) -> None:
+    given = settings(CHAT, upstream.url, second_upstream.url)
+    given["providers"]["p1"]["timeouts"] = {"pool_idle": "100ms"}
+    router = await start_router(given)
+    upstream.script = Reply(status=404)
+    second_upstream.script = WHOLE
+    body = CHAT.body() | {"model": "p2:up-1"}
+    async with asyncio.timeout(LIMIT_S):
+        for path, asked in ((CHAT.path(), body), (CHAT.path(), CHAT.body())):
+            async with router.http.post(path, json=asked) as response:
+                await response.read()
+        await upstream.gone.wait()
+        async with router.http.post(CHAT.path(), json=body) as response:
+            await response.read()
+
+    assert (second_upstream.gone.is_set(), second_upstream.connections) == (False, 1)
 
 
 # -- Retry-After ------------------------------------------------------------------------------
@@ -343,6 +361,50 @@ async def test_all_attempts_together_have_an_end(
         ("p1:up-1", "timeout:first_byte"): 1,
         ("p2:up-1", "timeout:total"): 1,
     }
+
+
+@pytest.mark.parametrize("where", ["everywhere", "for the route"])
+async def test_a_deadline_bounds_all_attempts_whatever_each_of_them_may_take(
+    start_router: StartRouter,
+    upstream: ScriptedUpstream,
+    second_upstream: ScriptedUpstream,
+    request_log: RequestLog,
+    stream: bool,
+    where: str,
+) -> None:
+    given = settings(CHAT, upstream.url, second_upstream.url, timeouts={"first_byte": "300ms"})
+    owner = given if where == "everywhere" else given["models"]["m"]
+    owner["timeouts"] = {**owner.get("timeouts", {}), "deadline": "400ms"}
+    router = await start_router(given)
+    upstream.script = second_upstream.script = Reply(wait=NEVER)
+    got = await ask(router, CHAT, stream=stream)
+    assert got.status == 504
+    assert "timeouts.deadline: 0.4 s" in CHAT.error(got.body, 504)
+    assert (await request_log.next_line())["outcome"] == "timeout:deadline"
+    assert attempts_of(router) == {
+        ("p1:up-1", "timeout:first_byte"): 1,
+        ("p2:up-1", "timeout:deadline"): 1,
+    }
+
+
+@pytest.mark.usefixtures("way")
+async def test_a_body_that_drips_has_its_end_at_the_deadline(
+    start_router: StartRouter, request_log: RequestLog
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await one_request(reader)
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9999\r\n\r\n"
+        writer.write(head)
+        while True:
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    async with server(serve) as url:
+        router = await start_router(settings(CHAT, url, timeouts={"deadline": "300ms"}))
+        got = await ask(router, CHAT)
+    assert "timeouts.deadline: 0.3 s" in CHAT.error(got.body, 504)
+    assert (await request_log.next_line())["outcome"] == "timeout:deadline"
 
 
 async def test_the_last_attempt_does_not_have_all_of_the_time_again(

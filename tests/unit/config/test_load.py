@@ -220,6 +220,16 @@ def test_an_unknown_section_is_a_problem(problems: Problems) -> None:
     ]
 
 
+def test_a_timer_that_is_not_its_owners_to_set_is_a_problem(problems: Problems) -> None:
+    provider, route = problems(
+        "providers: {openai: {timeouts: {deadline: 1m, pool_idle: 5s}}}\n"
+        "models: {m: {timeouts: {deadline: 1m, pool_idle: 5s}, endpoints: [{provider: openai,"
+        " model_id: m}]}}"
+    )
+    assert "providers.openai.timeouts: unknown field `deadline`" in provider
+    assert "models.m.timeouts: unknown field `pool_idle`" in route
+
+
 def test_a_section_of_the_wrong_kind_is_a_problem(problems: Problems) -> None:
     assert problems("providers: [openai]\nretry: 3") == [
         "bitrouter.yaml:1:12: providers: must be a mapping of names to their settings",

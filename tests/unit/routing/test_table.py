@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from bitrouter.config.schema import Duration, Timeouts, TimeoutsEntry
+from bitrouter.config.schema import Duration, RouteTimeouts, Timeouts
 from bitrouter.errors import RouteNotFound
 from bitrouter.routing.table import OTHER, RouteTable, nearest
 from tests.support.routes import entry, provider, table
@@ -208,7 +208,7 @@ SLOW = msgspec.structs.replace(
 
 
 def test_a_routes_own_timers_win_over_those_of_its_providers() -> None:
-    own = TimeoutsEntry(first_byte=Duration(7), total=Duration(30))
+    own = RouteTimeouts(first_byte=Duration(7), total=Duration(30))
     models = {
         name: msgspec.structs.replace(entry("slow:m"), timeouts=timeouts)
         for name, timeouts in (("own", own), ("own/*", own), ("plain", None))
@@ -229,12 +229,13 @@ def test_a_routes_own_timers_win_over_those_of_its_providers() -> None:
     [
         (("quick:m",), None, 600),
         (("quick:m", "slow:m"), None, 900),
-        (("quick:m", "slow:m"), TimeoutsEntry(total=Duration(90)), 90),
-        (("quick:m",), TimeoutsEntry(first_byte=Duration(1200)), 1200),
+        (("quick:m", "slow:m"), RouteTimeouts(total=Duration(90)), 90),
+        (("quick:m",), RouteTimeouts(first_byte=Duration(1200)), 1200),
+        (("quick:m", "slow:m"), RouteTimeouts(deadline=Duration(700)), 700),
     ],
 )
 def test_a_request_may_take_as_long_as_the_most_patient_endpoint_may(
-    endpoints: tuple[str, ...], timeouts: TimeoutsEntry | None, expected: float
+    endpoints: tuple[str, ...], timeouts: RouteTimeouts | None, expected: float
 ) -> None:
     route = msgspec.structs.replace(entry(*endpoints), timeouts=timeouts)
 

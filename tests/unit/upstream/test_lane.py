@@ -22,7 +22,7 @@ TIMEOUTS = Timeouts()
 @pytest.fixture
 async def lane() -> AsyncIterator[Lane]:
     resolver = GuardedResolver()
-    pool = Pool(resolver, 15.0)
+    pool = Pool(resolver)
     session = aiohttp.ClientSession(connector=pool)
     yield Lane(session, pool, Limits())
     await session.close()
