@@ -24,6 +24,7 @@ from bitrouter.config.load import find_config_file, load_config
 from bitrouter.config.schema import Config
 from bitrouter.errors import ConfigError
 from bitrouter.protocols import BY_API_PROTOCOL
+from bitrouter.server.heap import keep_freed
 from bitrouter.systemd.activation import inherited_sockets
 from bitrouter.systemd.notify import Notifier, find_notifier, status, watchdog_s
 
@@ -63,6 +64,7 @@ def run(
             notifier.send(status(f"cannot start: {error.problems[0]}"))
         return BAD_CONFIG
     _allow_descriptors()
+    keep_freed(os.environ)
     # What was made so far lives as long as the process; the collector need not look at it again.
     gc.collect()
     gc.freeze()

@@ -17,7 +17,7 @@ from typing import Final, cast
 
 from aiohttp import EMPTY_PAYLOAD, StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import HttpProcessingError, RawRequestMessage
+from aiohttp.http import HttpProcessingError, HttpRequestParser, RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import _ErrInfo
 
@@ -33,6 +33,7 @@ from bitrouter.protocols import CODECS
 from bitrouter.server.answers import error_answer, request_id_of
 from bitrouter.server.clienttimer import ClientTimer, Timer
 from bitrouter.server.head import RefusedRequest, find_problem, head_size
+from bitrouter.server.inflow import Inflow, begin
 from bitrouter.server.record import count_stray
 from bitrouter.server.requestloop import RequestLoop
 from bitrouter.server.room import RESERVED, crowded, is_watching, most_connections
@@ -84,6 +85,7 @@ class Connection(RequestLoop):
         "_body",
         "_deaf",
         "_head_bytes",
+        "_inflow",
         "_linger_s",
         "_server",
         "_socket",
@@ -110,6 +112,7 @@ class Connection(RequestLoop):
             logger=_aiohttp_log,
         )
         self._server = server
+        self._inflow: Inflow | None = None  # a body that comes past the parser
         self._body: StreamReader = EMPTY_PAYLOAD  # of the request that is being answered
         self._head_bytes = 0  # that came, of a head that is not complete
         self._ahead = 0  # bytes that came after that request
@@ -167,6 +170,10 @@ class Connection(RequestLoop):
         if self._deaf:
             return
         is_ahead = self._waiter is None and self._body.is_eof()
+        if self._inflow is not None:
+            data = self._feed_body(self._inflow, data)
+            if not data:
+                return
         super().data_received(data)
         if self._messages:
             self._look_at_heads(len(data))
@@ -180,16 +187,45 @@ class Connection(RequestLoop):
             if self._ahead > _MAX_AHEAD and self._messages and not self._buffer_paused:
                 self._pause_reading_for_buffer()  # aiohttp goes on at the next request's turn
 
+    def _feed_body(self, inflow: Inflow, data: bytes) -> bytes:
+        """What of `data` comes after the body that comes past the parser."""
+        if self._force_close or self._close:
+            return b""  # as aiohttp does
+        behind = inflow.feed(data)
+        if not inflow.rest:
+            self._inflow = None
+            self._parser = self._make_parser()
+            inflow.end()
+        return behind
+
     def _look_at_heads(self, size: int) -> None:
         """A head has come to its end, or what cannot be one has come, in the last `size` bytes."""
         self._timer.head_ends()
         size += self._head_bytes
         self._head_bytes = 0
-        if isinstance(self._messages[-1][0], _ErrInfo):
+        message, body = self._messages[-1]
+        if isinstance(message, _ErrInfo):
             self._deaf = True
             self._break_body(InvalidRequest("the body's transfer coding is broken"))
-        elif size > self._server.max_header_bytes:
+            return
+        if size > self._server.max_header_bytes:
             self._check_sizes()
+        if not (body.is_eof() or self._deaf or self._buffer_paused):
+            self._inflow = begin(message, body)
+
+    def _make_parser(self) -> "HttpRequestParser":
+        """One like the first, which is left in the middle of the body that came past it."""
+        return HttpRequestParser(
+            self,
+            self._loop,
+            self._read_bufsize,
+            max_line_size=self.max_line_size,
+            max_field_size=self.max_field_size,
+            max_headers=self.max_headers,
+            payload_exception=web.RequestPayloadError,
+            auto_decompress=False,
+            max_msg_queue_size=self._max_msg_queue_size,
+        )
 
     def _note_head(self, size: int) -> None:
         """Count the bytes of a head that is not complete."""

@@ -4,7 +4,6 @@ What runs goes on, and gives its memory back when it has ended (reliability.md, 
 """
 
 import asyncio
-import ctypes
 import logging
 import os
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Final
 
 from bitrouter.config.schema import Limits
 from bitrouter.server.buffers import memory_limit
+from bitrouter.server.heap import give_back
 
 _log: Final = logging.getLogger("bitrouter")
 
@@ -49,7 +49,7 @@ class Watermark:
         if exceeded:
             # After a burst of large bodies most of it may be what the C library keeps for later: it
             # was seen to give back 780 of 810 MiB, in 50 ms, during which the loop goes on.
-            await asyncio.to_thread(_give_back)
+            await asyncio.to_thread(give_back)
             exceeded = self._resident() > self.limit
         if exceeded and not self.exceeded:
             _log.warning(
@@ -60,10 +60,3 @@ class Watermark:
         elif self.exceeded and not exceeded:
             _log.info("requests are taken again: the router's memory is back below its limit")
         self.exceeded = exceeded
-
-
-def _give_back() -> None:
-    """Have the C library return to the kernel what is free (malloc_trim(3); glibc alone has it)."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(ctypes.c_size_t(0))

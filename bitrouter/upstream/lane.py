@@ -27,11 +27,9 @@ from bitrouter.upstream.pool import OwnedRequest, Pool, Use, connection_use, des
 from bitrouter.upstream.response import Take, UpstreamResponse
 from bitrouter.upstream.wire import Wire
 
-LARGEST_BODY: Final = 1 << 20  # larger ones take the ordinary way, a piece at a time
 READ_BUFFER: Final = 64 * 1024
 SKIPPED: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 _MOST_KNOWN: Final = 64
-_JOINED: Final = 16 * 1024  # bytes that are sooner copied than written on their own
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _QUERY: Final = re.compile(r"[!-~]*")
 
@@ -92,11 +90,9 @@ class Lane:
 
     def takes(self, call: UpstreamCall) -> bool:
         """Whether a call can go this way. What is unusual about it goes the ordinary one."""
-        return (
-            len(call.body) <= LARGEST_BODY
-            and (not call.query or _QUERY.fullmatch(call.query) is not None)
-            and self._prepared(call.to).is_clear_of(tuple(call.own_headers))
-        )
+        return (not call.query or _QUERY.fullmatch(call.query) is not None) and self._prepared(
+            call.to
+        ).is_clear_of(tuple(call.own_headers))
 
     def _prepared(self, to: Destination) -> _Prepared:
         prepared: _Prepared | None = to.prepared
@@ -143,10 +139,7 @@ class Lane:
             transport = wire.transport
             if transport is None or transport.is_closing():
                 raise aiohttp.ServerDisconnectedError
-            if len(body) < _JOINED:
-                transport.write(head + body)
-            else:
-                transport.writelines((head, body))
+            wire.send(head, body)
             wire.set_response_params(
                 read_until_eof=True,
                 auto_decompress=True,
@@ -181,8 +174,7 @@ class _Borrowed:
         request that was answered early is still being sent.
         """
         wire = self._wire
-        transport = wire.transport
-        if transport is None or transport.get_write_buffer_size():
+        if wire.transport is None or wire.is_sending:
             self.close()
             return
         wire.content = None

@@ -19,17 +19,12 @@ from bitrouter.config.schema import Limits, Timeouts
 from bitrouter.errors import BadResponse, ConnectFailed, ConnectionReset, UpstreamTimeout
 from bitrouter.protocols.base import UpstreamCall
 from bitrouter.upstream.deadline import NO_DEADLINE, Deadline
-from bitrouter.upstream.lane import (
-    LARGEST_BODY,
-    READ_BUFFER,
-    SKIPPED,
-    Lane,
-    Limit,
-)
+from bitrouter.upstream.lane import READ_BUFFER, SKIPPED, Lane, Limit
 from bitrouter.upstream.pool import OwnedRequest, Pool, Use, connection_use, destination
 from bitrouter.upstream.resolver import GuardedResolver
 from bitrouter.upstream.response import Take, UpstreamResponse
 from bitrouter.upstream.timer import FINAL, ReadTimer
+from bitrouter.upstream.wire import AT_ONCE
 
 _MAX_CACHED_URL: Final = 512  # characters; a client's query may be as long as a request's head
 
@@ -172,7 +167,7 @@ class _Held:
 
 def _payload(body: bytes) -> bytes | io.BytesIO:
     """aiohttp would write bytes in one piece, and warns of it when they are many."""
-    return io.BytesIO(body) if len(body) > LARGEST_BODY else body
+    return io.BytesIO(body) if len(body) > AT_ONCE else body
 
 
 @functools.lru_cache(maxsize=4096)

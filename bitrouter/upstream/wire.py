@@ -7,7 +7,7 @@ speaks of: `pump` half of what an event costs, `resume_reading` 2 us for each re
 """
 
 import asyncio
-from typing import Final
+from typing import Final, cast
 
 from aiohttp import StreamReader
 from aiohttp.client_proto import ResponseHandler
@@ -16,6 +16,10 @@ from aiohttp.http import RawResponseMessage
 from bitrouter.errors import BadResponse, UpstreamTimeout
 from bitrouter.upstream.response import Take
 from bitrouter.upstream.timer import ReadTimer
+
+AT_ONCE: Final = 1 << 20  # bytes of a body that are written in one piece
+_PIECE: Final = 256 * 1024  # of what exceeds that; in TLS each piece is encrypted in one go
+_JOINED: Final = 16 * 1024  # bytes that are sooner copied than written on their own
 
 
 class Wire(ResponseHandler):
@@ -38,6 +42,8 @@ class Wire(ResponseHandler):
         self.heard = False  # whether anything was said since it was taken from the pool
         self._max_header_bytes: Final = max_header_bytes
         self._head_bytes = 0  # that came, of a head that is not complete
+        self._unsent: memoryview | None = None  # of a large body
+        self._sending = False
         self.content: StreamReader | None = None  # of the answer that is being read
         self._take: Take | None = None
         self._taken: asyncio.Future[bool] | None = None
@@ -90,10 +96,12 @@ class Wire(ResponseHandler):
         """See ResponseHandler. What is still to be sent is not waited for, nor a goodbye in TLS:
         whoever takes nothing would keep the connection for ever, and work on for nobody meanwhile.
         """
+        self._unsent = None
         self.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """See asyncio.Protocol."""
+        self._unsent = None
         super().connection_lost(exc)
         if self.content is None:
             self.timer.stop()
@@ -105,6 +113,56 @@ class Wire(ResponseHandler):
         """
         if self._reading_paused:
             super().resume_reading(resume_parser)
+
+    # -- sending -----------------------------------------------------------------------------
+
+    def send(self, head: bytes, body: bytes) -> None:
+        """Send a request, of which a large body goes as fast as the provider takes it. Nobody need
+        wait for that: the answer may come before, and `is_sending` says whether it did.
+
+        uvloop copies no bytes that the kernel has no room for, so one write is best; but in TLS it
+        would encrypt all of it in one go, which takes a millisecond a megabyte, and keep that.
+        """
+        transport = cast("asyncio.Transport", self.transport)
+        if len(body) < _JOINED:
+            transport.write(head + body)
+        elif len(body) <= AT_ONCE:
+            transport.writelines((head, body))
+        else:
+            transport.write(head)
+            self._unsent = memoryview(body)
+            self._send_more()
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether some of the request is still here."""
+        transport = self.transport
+        return self._unsent is not None or (
+            transport is not None and transport.get_write_buffer_size() > 0
+        )
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        super().resume_writing()
+        if self._unsent is not None:
+            self._send_more()
+
+    def _send_more(self) -> None:
+        """Write on until that is enough for now. `write` may lead back here, by resume_writing."""
+        if self._sending:
+            return
+        self._sending = True
+        try:
+            while self._unsent is not None and not self._paused:
+                transport = self.transport
+                if transport is None or transport.is_closing():
+                    self._unsent = None
+                    return
+                piece, rest = self._unsent[:_PIECE], self._unsent[_PIECE:]
+                self._unsent = rest or None
+                transport.write(piece)
+        finally:
+            self._sending = False
 
     # -- pushing -----------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ async def head_of(reader: asyncio.StreamReader) -> tuple[bytes, dict[bytes, byte
     return line, {name.lower(): value for name, value in pairs}
 
 
-@pytest.mark.parametrize("size", [0, 2, 100_000])
+@pytest.mark.parametrize("size", [0, 2, 100_000, 3_000_001])
 async def test_whole_answer_says_its_length_and_the_date(size: int) -> None:
     async with asked(whole(b"x" * size)) as reader:
         line, fields = await head_of(reader)
@@ -55,6 +55,41 @@ async def test_whole_answer_says_its_length_and_the_date(size: int) -> None:
         assert b"date" in fields
         assert b"connection" not in fields
         assert await reader.readexactly(size) == b"x" * size
+
+
+async def test_of_a_large_answer_little_waits_for_a_client_that_is_slow() -> None:
+    body = bytes(range(256)) * (1 << 16)
+    waiting: list[int] = []
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        sending = asyncio.ensure_future(
+            send_whole(request, 200, CIMultiDict({"Connection": "close"}), body)
+        )
+        while not request.protocol.writing_paused:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        assert request.transport is not None
+        waiting.append(request.transport.get_write_buffer_size())
+        return await sending
+
+    async with asked(handler) as reader:
+        assert int((await head_of(reader))[1][b"content-length"]) == len(body)
+        assert await reader.readexactly(len(body)) == body
+    assert 0 < waiting[0] <= 512 * 1024
+
+
+async def test_of_a_large_answer_to_a_client_that_left_the_rest_is_not_written() -> None:
+    ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await send_whole(request, 200, CIMultiDict(), b"x" * (16 << 20))
+        except ConnectionError:
+            ended.set_result(request.writer.output_size)
+            raise
+
+    async with asked(handler) as reader:
+        await head_of(reader)
+    assert await asyncio.wait_for(ended, 5) < 16 << 20
 
 
 async def test_connection_closes_after_the_answer_when_the_client_wants_it() -> None:
