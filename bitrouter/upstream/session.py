@@ -93,7 +93,7 @@ class Upstream:
         if stream:
             timer.limit_whole("stream_total", timeouts.stream_total)
             timer.limit_all_waits(limit.name, limit.span_s, limit.by)
-        else:
+        elif not answer.is_there:
             timer.limit_whole("total", timeouts.total, deadline.at)
             timer.limit_each_wait("idle", timeouts.idle)
         return answer
