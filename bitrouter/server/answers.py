@@ -14,6 +14,7 @@ from bitrouter.protocols.codec import Codec
 
 _SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _JSON: Final = "application/json"
+_NONE: Final[list[str]] = []
 
 
 def request_id_of(request: web.BaseRequest) -> str:
@@ -24,11 +25,14 @@ def request_id_of(request: web.BaseRequest) -> str:
     return f"req_{random.getrandbits(96):024x}"
 
 
-def base_headers(request_id: str) -> CIMultiDict[str]:
+def own_headers(request_id: str) -> dict[str, str]:
     """What stands on every answer. Anthropic's SDK looks for `request-id`."""
-    return CIMultiDict(
-        {"Server": "bitrouter", "x-request-id": request_id, "request-id": request_id}
-    )
+    return {"Server": "bitrouter", "x-request-id": request_id, "request-id": request_id}
+
+
+def base_headers(request_id: str) -> CIMultiDict[str]:
+    """The same for answers whose other headers may come in any case."""
+    return CIMultiDict(own_headers(request_id))
 
 
 class Headers:
@@ -41,9 +45,10 @@ class Headers:
 
     def __call__(self, name: str) -> str | None:
         """The header's value, repeated lines joined by a comma; None if there is none."""
-        if name not in self._headers:
-            return None
-        return ", ".join(self._headers.getall(name))
+        values = self._headers.getall(name, _NONE)
+        if len(values) == 1:
+            return values[0]
+        return ", ".join(values) if values else None
 
 
 def json_answer(

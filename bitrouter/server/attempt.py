@@ -3,12 +3,10 @@
 import asyncio
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Final
-
-from multidict import CIMultiDict
+from typing import Any, Final
 
 from bitrouter.config.schema import Secret
 from bitrouter.errors import (
@@ -29,7 +27,7 @@ from bitrouter.exchange.plan import Target
 from bitrouter.protocols.base import CONTENT_TYPES, Framing, Operation, Request
 from bitrouter.protocols.codec import Codec
 from bitrouter.routing.table import Endpoint
-from bitrouter.server.answers import base_headers
+from bitrouter.server.answers import own_headers
 from bitrouter.server.buffers import Lease
 from bitrouter.server.record import Notes
 from bitrouter.server.relay import Answer, StreamAnswer, WholeAnswer, await_first_event, masked
@@ -54,6 +52,8 @@ _LARGE: Final = 256 << 10
 # is not ASCII. Each of them keeps the interpreter to itself, in a thread too: others get their turn
 # between them.
 _LARGE_PASSED: Final = 1 << 20
+
+_TARGET: Final = "target"  # in what is prepared of an endpoint
 
 Begin = Callable[[Endpoint, Target, Means], Exchange]
 
@@ -88,7 +88,15 @@ async def ask(
     counts = services.metrics.endpoint(endpoint.label)
     counts.inflight += 1
     try:
-        upstream = await _open(services, exchange, endpoint, deadline)
+        opening = services.upstream.open(
+            exchange.call,
+            endpoint.timeouts,
+            stream=exchange.framing is not Framing.WHOLE,
+            deadline=deadline,
+        )
+        if endpoint.max_concurrency is not None:
+            opening = _in_slot(services, opening, endpoint, endpoint.max_concurrency, deadline)
+        upstream = await opening
     except BaseException:
         counts.ended()
         raise
@@ -120,7 +128,11 @@ async def _begin(
     provider = endpoint.provider
     if provider.unusable is not None:
         raise UpstreamUnavailable(f"provider {provider.name!r} is not usable: {provider.unusable}")
-    target = await services.find_target(provider)
+    target: Target | None = endpoint.prepared.get(_TARGET)
+    if target is None:
+        target = await services.find_target(provider)
+        if provider.embedded is None:  # that of an embedded model may change
+            endpoint.prepared[_TARGET] = target
     size = len(inquiry.request.body)
     is_read = begin is not None or is_translated(inquiry, endpoint)
     if begin is None:
@@ -130,19 +142,17 @@ async def _begin(
     return begin(endpoint, target, services.means), target.api_key
 
 
-async def _open(
-    services: Services, exchange: Exchange, endpoint: Endpoint, deadline: Deadline
+async def _in_slot(
+    services: Services,
+    opening: Coroutine[Any, Any, UpstreamResponse],
+    endpoint: Endpoint,
+    most: int,
+    deadline: Deadline,
 ) -> UpstreamResponse:
-    """Call an endpoint, once it has a slot free, which is kept until the answer is over."""
-    stream = exchange.framing is not Framing.WHOLE
-    opening = services.upstream.open(
-        exchange.call, endpoint.timeouts, stream=stream, deadline=deadline
-    )
-    if endpoint.max_concurrency is None:
-        return await opening
+    """Call an endpoint, once it has a slot free of `most`, kept until the answer is over."""
     slots = services.slots
     try:
-        await _take_slot(slots, endpoint, endpoint.max_concurrency, deadline)
+        await _take_slot(slots, endpoint, most, deadline)
     except BaseException:
         opening.close()
         raise
@@ -205,16 +215,12 @@ class Attempt:
     async def _read_whole(self) -> WholeAnswer:
         """Read the whole answer and see that it is whole: it must be JSON to its end."""
         upstream, services = self.upstream, self.services
-        limits = services.routes.config.limits
-        with Lease(services.buffers) as lease:
-            try:
-                body = await upstream.read_body(limits.max_response_bytes, lease.take)
-            except BodyTooLarge as error:
-                raise BadResponse(
-                    f"the upstream's answer is larger than {services.buffers.limit} bytes"
-                    " (limits.max_buffered_bytes)"
-                ) from error
-            whole = await self._read(body)
+        most = services.routes.config.limits.max_response_bytes
+        if upstream.is_there:  # what is small has come with its head, and is not worth counting
+            whole = await self._read(await upstream.read_body(most))
+        else:
+            with Lease(services.buffers) as lease:
+                whole = await self._read(await self._receive(most, lease))
         self.notes.answered_at = perf_counter()
         upstream.release()
         headers = self._client_headers()
@@ -222,6 +228,15 @@ class Attempt:
             "Content-Type", CONTENT_TYPES[Framing.WHOLE]
         )
         return WholeAnswer(upstream.status, headers, whole.body, whole.usage, self.notes)
+
+    async def _receive(self, most: int, lease: Lease) -> bytes:
+        try:
+            return await self.upstream.read_body(most, lease.take)
+        except BodyTooLarge as error:
+            raise BadResponse(
+                f"the upstream's answer is larger than {self.services.buffers.limit} bytes"
+                " (limits.max_buffered_bytes)"
+            ) from error
 
     async def _read(self, body: bytes) -> Whole:
         """See Exchange.read_whole. An answer that passes through is looked over by a single call in
@@ -266,7 +281,7 @@ class Attempt:
             body = b""
         refusal = self.exchange.read_refusal(status, body)
         failure = refusal.failure
-        headers = dict(self._relayed_headers())
+        headers = self._relayed_headers()
         wait_s = retry_after_s(self.upstream.headers, self.services.means.wall())
         if wait_s is None:
             wait_s = failure.retry_after_s
@@ -300,21 +315,24 @@ class Attempt:
             blames_router=True,
         )
 
-    def _client_headers(self) -> CIMultiDict[str]:
+    def _client_headers(self) -> dict[str, str]:
         """Our own headers, and of the provider's those that the client's protocol looks for."""
-        headers = base_headers(self.request_id)
-        headers.update(self._relayed_headers())
+        headers = self._relayed_headers()
+        headers.update(own_headers(self.request_id))
         if self.notes.upstream_request_id:
             headers["x-bitrouter-upstream-request-id"] = self.notes.upstream_request_id
         if self.exchange.dropped:
             headers[_DROPPED] = _listed(self.exchange.dropped)
         return headers
 
-    def _relayed_headers(self) -> Iterator[tuple[str, str]]:
+    def _relayed_headers(self) -> dict[str, str]:
+        """Of the provider's headers those that may pass, their names in lower case."""
         allowed = self.exchange.relayed_headers
+        relayed: dict[str, str] = {}
         for name, value in self.upstream.headers.items():
-            if name.lower() in allowed:
-                yield name.lower(), value
+            if (lowered := name.lower()) in allowed:
+                relayed[lowered] = value
+        return relayed
 
     def _stream_type(self) -> str:
         if self.exchange.framing is not self.client_framing:

@@ -32,8 +32,11 @@ class AttemptLog:
 
     def attempted(self, endpoint: Endpoint, error: UpstreamError | None) -> None:
         """Count an attempt. What is the endpoint's failure is worth a line of its own."""
+        if error is None:
+            self._metrics.endpoint(endpoint.label).attempted(OK)
+            return
         self._metrics.record_attempt(endpoint.label, attempt_result(error))
-        if error is not None and error.retryable:
+        if error.retryable:
             level = logging.ERROR if error.blames_router else logging.WARNING
             _log.log(level, "attempt at %s failed: %s", endpoint.key, error.logged)
 

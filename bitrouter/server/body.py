@@ -13,6 +13,7 @@ from bitrouter.errors import (
 )
 from bitrouter.server.buffers import Lease
 from bitrouter.server.inflate import CODINGS, Inflater
+from bitrouter.upstream.content import take_at_once
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _UTF8: Final = frozenset({"utf-8", "utf8", "us-ascii"})
@@ -61,6 +62,12 @@ def is_left_unread(request: web.BaseRequest) -> bool:
 
 async def _read(request: web.BaseRequest, max_bytes: int, lease: Lease | None) -> bytes:
     content = request.content
+    if (whole := take_at_once(content)) is not None:
+        if len(whole) > max_bytes:
+            raise _too_large(max_bytes)
+        if lease is not None:
+            lease.take(len(whole))
+        return whole
     chunks = []
     size = 0
     # What is all there, as small bodies are, is not waited for.

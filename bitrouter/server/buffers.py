@@ -52,8 +52,10 @@ class Lease:
 
     def take(self, size: int) -> None:
         """Count `size` bytes that have come. Raises what `check` raises."""
-        self.check(size)
-        self._buffers.used += size
+        buffers = self._buffers
+        if buffers.used + size > buffers.limit:
+            self.check(size)
+        buffers.used += size
         self._taken += size
 
     def hold(self, size: int) -> None:

@@ -59,7 +59,7 @@ class Dispatcher:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request."""
-        if isinstance(request, RefusedRequest):
+        if type(request) is RefusedRequest:  # isinstance asks the abstract class, for 2 us
             return error_answer(
                 _dialect(request), request.problem, request_id_of(request), LastAnswer
             )

@@ -10,12 +10,11 @@ endpoint can be asked and an error can have its own status.
 import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from time import perf_counter
 from typing import Final
 
 from aiohttp import web
-from multidict import CIMultiDict
 
 from bitrouter.access.credentials import find_credential, without_credentials
 from bitrouter.errors import (
@@ -37,7 +36,13 @@ from bitrouter.protocols.base import CONTENT_TYPES, Framing, Operation
 from bitrouter.protocols.codec import Codec
 from bitrouter.routing.breaker import State
 from bitrouter.routing.table import Endpoint, Route
-from bitrouter.server.answers import Headers, base_headers, error_answer, request_id_of
+from bitrouter.server.answers import (
+    Headers,
+    base_headers,
+    error_answer,
+    own_headers,
+    request_id_of,
+)
 from bitrouter.server.attempt import ask, is_large, read_request
 from bitrouter.server.attemptlog import AttemptLog
 from bitrouter.server.body import is_left_unread, read_json_body
@@ -65,6 +70,7 @@ class Inference:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._attempts = AttemptLog(services.metrics)
+        self._loop = asyncio.get_running_loop()
 
     async def handle(
         self, request: web.BaseRequest, codec: Codec, operation: Operation, path_model: str | None
@@ -74,7 +80,7 @@ class Inference:
         services = self._services
         metrics = services.metrics
         metrics.inflight += 1
-        task = asyncio.current_task()
+        task = request.task
         services.running.add(task)
         try:
             return await self._answer(request, codec, operation, path_model, record)
@@ -84,7 +90,7 @@ class Inference:
             record.outcome = "client_gone"
             raise
         except asyncio.CancelledError:
-            if record.status or not services.is_ending() or task is None or task.uncancel():
+            if record.status or not services.is_ending() or task.uncancel():
                 raise
             stopped = ShuttingDown("the router was stopped", retry_after_s=5)
             return self._error(request, codec, stopped, record)
@@ -153,7 +159,7 @@ class Inference:
         self._admit(request)
         header = Headers(request)
         query = request.rel_url.raw_query_string
-        caller = services.caller(find_credential(header, query))
+        caller = services.caller(find_credential(header, query)) if services.asks_who else None
         record.key_id = caller.id if caller else None
         limits = services.routes.config.limits
         body = await read_json_body(request, limits.max_body_bytes, lease)
@@ -232,7 +238,7 @@ class Inference:
 
     def _succeeded(self, endpoint: Endpoint) -> None:
         """Note that an answer came to its end."""
-        self._services.breakers.succeeded(endpoint.key, asyncio.get_running_loop().time())
+        self._services.breakers.succeeded(endpoint.key, self._loop.time())
 
     def _note_end(self, record: Record) -> None:
         """Note how a stream ended: one that the upstream did not finish is its failure, though it
@@ -243,7 +249,7 @@ class Inference:
         if record.outcome == OK:
             self._succeeded(record.endpoint)
         elif record.outcome in _BROKEN_OFF or record.outcome.startswith("timeout:"):
-            now = asyncio.get_running_loop().time()
+            now = self._loop.time()
             if self._services.breakers.failed(record.endpoint.key, now):
                 self._attempts.changed(record.endpoint, State.OPEN)
 
@@ -307,7 +313,7 @@ def _has_no_counter(codec: Codec, error: UpstreamError) -> bool:
 
 async def _estimate(inquiry: Inquiry) -> WholeAnswer:
     """The answer of a token counter where the provider has none, said to be an estimate."""
-    headers = base_headers(inquiry.request_id)
+    headers = own_headers(inquiry.request_id)
     headers["Content-Type"] = CONTENT_TYPES[Framing.WHOLE]
     headers["x-bitrouter-estimated"] = "input_tokens"
     body = inquiry.request.body
@@ -328,7 +334,7 @@ def _relayed_refusal(error: Rejected, request_id: str) -> web.Response:
     )
 
 
-def describe(headers: CIMultiDict[str], record: Record) -> None:
+def describe(headers: MutableMapping[str, str], record: Record) -> None:
     """Say on the answer who gave it, at which attempt, and what the router itself took."""
     endpoint = record.endpoint
     if endpoint is not None:

@@ -15,7 +15,6 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http import HttpVersion11
 from aiohttp.http_writer import StreamWriter, _serialize_headers
-from multidict import CIMultiDict
 
 _JOINED: Final = 16 * 1024  # bytes that are sooner copied than written on their own
 _AT_ONCE: Final = 1 << 20  # bytes of an answer that are written in one piece
@@ -67,24 +66,30 @@ class OutStream(web.StreamResponse):
             await writer.drain()
 
 
-class OutWhole:
-    """A whole answer that was sent, as far as aiohttp's loop over the requests asks for it."""
-
-    __slots__ = ("keep_alive", "status")
+class OutWhole(web.StreamResponse):
+    """A whole answer that was sent. Of a StreamResponse it has what the loop over the requests asks
+    for, and none of what making one costs.
+    """
 
     def __init__(self, status: int, *, keep_alive: bool) -> None:
-        self.status = status
-        self.keep_alive = keep_alive
+        self._status = status
+        self._keep_alive = keep_alive
 
-    async def prepare(self, request: web.BaseRequest) -> None:
+    @property
+    def keep_alive(self) -> bool | None:
+        """See web.StreamResponse."""
+        return self._keep_alive
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """It was sent."""
+        return None
 
-    async def write_eof(self) -> None:
+    async def write_eof(self, data: bytes = b"") -> None:
         """It was sent."""
 
 
 async def send_whole(
-    request: web.BaseRequest, status: int, headers: CIMultiDict[str], body: bytes
+    request: web.BaseRequest, status: int, headers: dict[str, str], body: bytes
 ) -> web.StreamResponse:
     """Send an answer to a POST, head and body at once. Raises ConnectionResetError."""
     if request.version != HttpVersion11 or status == HTTPStatus.NO_CONTENT:
@@ -97,7 +102,8 @@ async def send_whole(
     headers[hdrs.DATE] = rfc822_formatted_time()
     if not keep_alive:
         headers[hdrs.CONNECTION] = "close"
-    head = _serialize_headers(_status_line(status), headers)
+    # It takes any mapping; of a dictionary it only asks for the items.
+    head = _serialize_headers(_status_line(status), headers)  # type: ignore[arg-type]  # see above
     protocol, writer = cast("BaseProtocol", request.protocol), request.writer
     transport = protocol.transport
     if transport is None or transport.is_closing():
@@ -112,7 +118,7 @@ async def send_whole(
     writer.output_size += len(head) + len(body)
     if protocol.writing_paused:
         await writer.drain()
-    return cast("web.StreamResponse", OutWhole(status, keep_alive=keep_alive))
+    return OutWhole(status, keep_alive=keep_alive)
 
 
 async def _send_large(request: web.BaseRequest, head: bytes, body: bytes) -> None:

@@ -201,7 +201,7 @@ _NO_USAGE: Final = Usage()
 
 
 def _ms(seconds: float) -> float:
-    return round(seconds * 1e3, 3)
+    return int(seconds * 1e6 + 0.5) / 1e3  # `round` takes four times as long
 
 
 class Recent:

@@ -13,6 +13,8 @@ from aiohttp import StreamReader, web
 from aiohttp.http import StreamWriter
 from aiohttp.web_protocol import _ErrInfo
 
+from bitrouter.server.outgoing import OutWhole
+
 
 class RequestLoop(web.RequestHandler):
     """aiohttp's connection of a client, which answers in the task that waits for requests."""
@@ -70,6 +72,14 @@ class RequestLoop(web.RequestHandler):
         if not is_gone and not payload.is_eof():
             await self._drain(payload)
         return self._keepalive and not (is_gone or self._close)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """See web.RequestHandler. Of a whole answer, which was sent, nothing is left to do."""
+        if type(resp) is OutWhole:
+            return resp, False
+        return await super().finish_response(request, resp, start_time)
 
     def _await_next(self) -> None:
         """Note until when the next request has to come."""

@@ -99,6 +99,11 @@ class Services:
     running: set[asyncio.Task[Any] | None] = field(default_factory=set)
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def asks_who(self) -> bool:
+        """Whether it matters who calls."""
+        return self.keys.required or self.seller is not None
+
     def caller(self, credential: str | None) -> Key | None:
         """Whose key a credential is. None for a stranger, who may pay, or may call where no keys
         exist. Raises Unauthorized where that is all there is.

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 import msgspec
-from multidict import CIMultiDict
 
 from bitrouter.errors import PaymentExpired, RouterError
 from bitrouter.exchange.tally import Tally, completed
@@ -43,7 +42,7 @@ class TolledStream(OutStream):
     """
 
     def __init__(
-        self, headers: CIMultiDict[str], last_event: re.Pattern[bytes] | None, tally: Tally | None
+        self, headers: dict[str, str], last_event: re.Pattern[bytes] | None, tally: Tally | None
     ) -> None:
         super().__init__(status=200, headers=headers)
         self._last_event = last_event
@@ -111,7 +110,7 @@ class Toll:
         self._is_expired = False
         self._alarm: asyncio.TimerHandle | None = None
 
-    def stream(self, headers: CIMultiDict[str]) -> TolledStream:
+    def stream(self, headers: dict[str, str]) -> TolledStream:
         """The stream to the client. When its time is up, the task that runs now is cancelled."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         self._alarm = loop.call_later(self._lasts_s, self._expire, task)

@@ -212,8 +212,9 @@ class _Search:
     def first_endpoint(self) -> Endpoint | None:
         """Who is asked first; None if nobody can be."""
         now = self._loop.time()
-        self.rules.budget.request(now)
-        self._queue = line_up(self._endpoints, self.rules.breakers, now)
+        rules = self.rules
+        rules.budget.request(now)
+        self._queue = line_up(self._endpoints, rules.breakers, now)
         while self._queue:
             endpoint = self._queue.pop(0)
             if self._admits(endpoint, now):
@@ -279,6 +280,8 @@ class _Search:
         """The endpoint answers."""
         report = self.rules.report
         report.attempted(endpoint, None)
+        if admission is not Admission.PROBE:
+            return
         if self.rules.breakers.answered(endpoint.key, self._loop.time(), admission):
             report.changed(endpoint, State.CLOSED)
 

@@ -17,8 +17,7 @@ from typing import Final, cast
 import aiohttp
 import msgspec
 from aiohttp import hdrs
-from aiohttp.client_reqrep import ClientRequest
-from aiohttp.connector import Connection
+from aiohttp.client_reqrep import ClientRequest, ConnectionKey
 from yarl import URL
 
 from bitrouter.config.schema import Limits
@@ -90,9 +89,10 @@ class Lane:
 
     def takes(self, call: UpstreamCall) -> bool:
         """Whether a call can go this way. What is unusual about it goes the ordinary one."""
-        return (not call.query or _QUERY.fullmatch(call.query) is not None) and self._prepared(
-            call.to
-        ).is_clear_of(tuple(call.own_headers))
+        prepared = call.to.prepared or self._prepared(call.to)
+        return (
+            not call.query or _QUERY.fullmatch(call.query) is not None
+        ) and prepared.is_clear_of(tuple(call.own_headers))
 
     def _prepared(self, to: Destination) -> _Prepared:
         prepared: _Prepared | None = to.prepared
@@ -107,33 +107,34 @@ class Lane:
         repetition (see Upstream). Raises UpstreamTimeout, what aiohttp's session raises, and
         HttpProcessingError in place of ClientResponseError.
         """
-        prepared = self._prepared(call.to)
+        prepared = call.to.prepared or self._prepared(call.to)
         head = _head(prepared, call)
-        connection = await self._pool.take(prepared.key)
-        if connection is not None:
-            wire = cast("Wire", connection.protocol)
+        wire = self._pool.take(prepared.key)
+        if wire is not None:
             try:
-                return await self._exchange(connection, head, call.body, limit)
+                return await self._exchange(prepared.key, wire, head, call.body, limit)
             except aiohttp.ClientConnectionError:
                 if wire.heard:
                     raise
         connection_use.set(Use.ONLY_NEW)
         destination.set(call.to)
         async with asyncio.timeout_at(limit.by):
-            connection = await self._connect(prepared.request, connect)
-        return await self._exchange(connection, head, call.body, limit)
+            wire = await self._connect(prepared.request, connect)
+        return await self._exchange(prepared.key, wire, head, call.body, limit)
 
-    async def _connect(self, request: ClientRequest, within: aiohttp.ClientTimeout) -> Connection:
+    async def _connect(self, request: ClientRequest, within: aiohttp.ClientTimeout) -> Wire:
         try:
-            return await self._pool.connect(request, [], within)
+            connection = await self._pool.connect(request, [], within)
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError from error
+        # Unlike those of aiohttp's session, it is given back by itself.
+        wire, connection._protocol = connection.protocol, None
+        return cast("Wire", wire)
 
     async def _exchange(
-        self, connection: Connection, head: bytes, body: bytes, limit: Limit
+        self, key: ConnectionKey, wire: Wire, head: bytes, body: bytes, limit: Limit
     ) -> UpstreamResponse:
-        wire = cast("Wire", connection.protocol)
-        answer = _Borrowed(connection, wire)
+        answer = _Borrowed(self._pool, key, wire)
         timer = wire.timer
         try:
             transport = wire.transport
@@ -163,10 +164,11 @@ class Lane:
 class _Borrowed:
     """A connection of the pool, for one answer. See Carrier."""
 
-    __slots__ = ("_connection", "_wire")
+    __slots__ = ("_key", "_pool", "_wire")
 
-    def __init__(self, connection: Connection, wire: Wire) -> None:
-        self._connection = connection
+    def __init__(self, pool: Pool, key: ConnectionKey, wire: Wire) -> None:
+        self._pool = pool
+        self._key = key
         self._wire = wire
 
     def release(self) -> None:
@@ -179,14 +181,14 @@ class _Borrowed:
             return
         wire.content = None
         wire.timer.rest()
-        self._connection.release()
+        self._pool.give_back(self._key, wire)
 
     def close(self) -> None:
         """Nobody wants the rest."""
         wire = self._wire
         wire.content = None
         wire.timer.stop()
-        self._connection.close()
+        self._pool.give_back(self._key, wire, close=True)
 
     async def pump(self, take: Take) -> bool:
         """See UpstreamResponse.pump."""
@@ -203,7 +205,8 @@ def _head(prepared: _Prepared, call: UpstreamCall) -> bytes:
 
 def _lines(headers: Mapping[str, str]) -> bytes:
     """The headers as they go on the wire. Raises ValueError where one would be two."""
-    if _CONTROL.search("".join(headers)) or _CONTROL.search("".join(headers.values())):
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    if _CONTROL.search("".join(lines)):
         raise ValueError("a header holds a control character")
-    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
-    return "".join(lines).encode("utf-8", "surrogateescape")
+    lines.append("")
+    return "\r\n".join(lines).encode("utf-8", "surrogateescape")

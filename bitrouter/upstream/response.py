@@ -6,6 +6,7 @@ from typing import Protocol
 import aiohttp
 
 from bitrouter.errors import BadResponse
+from bitrouter.upstream.content import take_at_once
 from bitrouter.upstream.timer import ReadTimer
 
 # Takes bytes that came, and says whether it can take more at once.
@@ -50,6 +51,11 @@ class UpstreamResponse:
         """The media type in lower case without parameters, empty if there is none."""
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
+    @property
+    def is_there(self) -> bool:
+        """Whether all of it has come: then nothing is waited for any more."""
+        return self._content.is_eof()
+
     def streaming(self, idle_s: float) -> None:
         """The first event has come: from here each wait has the idle limit."""
         self.timer.limit_each_wait("idle", idle_s)
@@ -78,22 +84,23 @@ class UpstreamResponse:
         in one piece is too small to be worth counting.
         """
         content = self._content
-        first = await self.read_chunk()
-        if not first or (content.at_eof() and len(first) <= max_bytes):
-            return first
-        chunks = [first]
-        size = len(first)
-        while chunk := await self.read_chunk():
+        whole = take_at_once(content)
+        if whole is not None and len(whole) <= max_bytes:
+            return whole
+        chunks: list[bytes] = []
+        size = 0
+        while chunk := whole or await self.read_chunk():
+            whole = None
             size += len(chunk)
             if size > max_bytes:
                 raise BadResponse(
                     f"the upstream's answer is larger than {max_bytes} bytes"
                     " (limits.max_response_bytes)"
                 )
-            if take is not None:
+            if take is not None and chunks:
                 take(len(chunk))
             chunks.append(chunk)
-        return first if len(chunks) == 1 else b"".join(chunks)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def pump(self, take: Take, *, again: bool) -> bool:
         """Hand what comes to `take`, at the moment at which it comes: False once `take` can take no

@@ -88,7 +88,7 @@ class Upstream:
         if stream:
             timer.limit_whole("stream_total", timeouts.stream_total)
             timer.limit_all_waits(limit.name, limit.span_s, limit.by)
-        else:
+        elif not answer.is_there:
             if deadline.at < loop.time() + timeouts.total:
                 timer.limit_whole(deadline.timer, deadline.span_s, deadline.at)
             else:

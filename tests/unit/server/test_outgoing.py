@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
-from multidict import CIMultiDict
 
 from bitrouter.server.outgoing import OutStream, send_whole
 
@@ -33,7 +32,7 @@ async def asked(
 
 def whole(body: bytes, status: int = 200) -> Handler:
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
-        return await send_whole(request, status, CIMultiDict({"X-Own": "1"}), body)
+        return await send_whole(request, status, {"X-Own": "1"}, body)
 
     return handler
 
@@ -62,9 +61,7 @@ async def test_of_a_large_answer_little_waits_for_a_client_that_is_slow() -> Non
     waiting: list[int] = []
 
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
-        sending = asyncio.ensure_future(
-            send_whole(request, 200, CIMultiDict({"Connection": "close"}), body)
-        )
+        sending = asyncio.ensure_future(send_whole(request, 200, {"Connection": "close"}, body))
         while not request.protocol.writing_paused:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0)
         assert request.transport is not None
@@ -82,7 +79,7 @@ async def test_of_a_large_answer_to_a_client_that_left_the_rest_is_not_written()
 
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
         try:
-            return await send_whole(request, 200, CIMultiDict(), b"x" * (16 << 20))
+            return await send_whole(request, 200, {}, b"x" * (16 << 20))
         except ConnectionError:
             ended.set_result(request.writer.output_size)
             raise
@@ -118,8 +115,8 @@ async def test_status_without_a_name_is_sent_as_it_is() -> None:
 async def test_header_that_would_be_two_is_not_sent() -> None:
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
         with pytest.raises(ValueError, match="control character"):
-            await send_whole(request, 200, CIMultiDict({"X": "a\r\nB: c"}), b"{}")
-        return await send_whole(request, 200, CIMultiDict(), b"{}")
+            await send_whole(request, 200, {"X": "a\r\nB: c"}, b"{}")
+        return await send_whole(request, 200, {}, b"{}")
 
     async with asked(handler) as reader:
         _, fields = await head_of(reader)
