@@ -99,14 +99,22 @@ async def test_half_of_twenty_answers_that_are_none_open_it(
 # -- half open --------------------------------------------------------------------------------
 
 
-async def test_one_request_at_a_time_finds_out_whether_it_is_back(
+async def start_half_open(
     start_router: StartRouter, upstream: ScriptedUpstream, second_upstream: ScriptedUpstream
-) -> None:
+) -> RunningRouter:
+    """A router whose first endpoint has failed, and is to be probed; the second one answers."""
     given = settings(CHAT, upstream.url, second_upstream.url, circuit_breaker=SHORT)
     router = await start_router(given)
     second_upstream.script = WHOLE
     await fail(router, upstream)
     await half_open(router)
+    return router
+
+
+async def test_one_request_at_a_time_finds_out_whether_it_is_back(
+    start_router: StartRouter, upstream: ScriptedUpstream, second_upstream: ScriptedUpstream
+) -> None:
+    router = await start_half_open(start_router, upstream, second_upstream)
     go_on = asyncio.Event()
     upstream.script = Reply((CHAT.answer,), wait=go_on)
     answers = asyncio.as_completed([ask(router, CHAT) for _ in range(20)], timeout=LIMIT_S)
@@ -162,11 +170,7 @@ async def test_a_silent_endpoint_that_is_probed_keeps_no_client_waiting(
 async def test_a_probe_that_outlasts_its_request_finds_the_endpoint_back(
     start_router: StartRouter, upstream: ScriptedUpstream, second_upstream: ScriptedUpstream
 ) -> None:
-    given = settings(CHAT, upstream.url, second_upstream.url, circuit_breaker=SHORT)
-    router = await start_router(given)
-    second_upstream.script = WHOLE
-    await fail(router, upstream)
-    await half_open(router)
+    router = await start_half_open(start_router, upstream, second_upstream)
     second_upstream.script = complete(CHAT, stream=True)
     upstream.gone.clear()
     go_on = asyncio.Event()
@@ -218,11 +222,7 @@ async def test_a_probe_that_says_nothing_makes_room_for_the_next_request(
 async def test_the_load_comes_back_little_by_little(
     start_router: StartRouter, upstream: ScriptedUpstream, second_upstream: ScriptedUpstream
 ) -> None:
-    given = settings(CHAT, upstream.url, second_upstream.url, circuit_breaker=SHORT)
-    router = await start_router(given)
-    second_upstream.script = WHOLE
-    await fail(router, upstream)
-    await half_open(router)
+    router = await start_half_open(start_router, upstream, second_upstream)
     upstream.script = WHOLE
     assert (await ask(router, CHAT)).provider == "p1"
     just_after = [(await ask(router, CHAT)).provider for _ in range(10)]

@@ -70,6 +70,16 @@ async def asked(upstream: ScriptedUpstream, times: int = 1) -> None:
             await asyncio.sleep(0.001)
 
 
+async def leaves_once_asked(
+    router: RunningRouter, log: RequestLog, upstream: ScriptedUpstream, request: bytes
+) -> None:
+    """A client sends `request`, and leaves when the provider has been asked; so does the router."""
+    async with client(router, log) as connection:
+        await connection.send(request)
+        await asked(upstream)
+    await is_left(upstream)
+
+
 # -- its request ------------------------------------------------------------------------------
 
 
@@ -184,10 +194,7 @@ async def test_while_the_head_of_the_answer_is_waited_for(
 ) -> None:
     router = await start_router(settings(dialect, upstream.url))
     upstream.script = Reply(wait=NEVER)
-    async with client(router, request_log) as connection:
-        await connection.send(request_for(dialect, stream=stream))
-        await asked(upstream)
-    await is_left(upstream)
+    await leaves_once_asked(router, request_log, upstream, request_for(dialect, stream=stream))
 
 
 @pytest.mark.usefixtures("way")
@@ -196,10 +203,7 @@ async def test_while_the_first_event_is_waited_for(
 ) -> None:
     router = await start_router(settings(dialect, upstream.url))
     upstream.script = sse(b": thinking\n\n", *dialect.events, pause=NEVER)
-    async with client(router, request_log) as connection:
-        await connection.send(request_for(dialect, stream=True))
-        await asked(upstream)
-    await is_left(upstream)
+    await leaves_once_asked(router, request_log, upstream, request_for(dialect, stream=True))
 
 
 @pytest.mark.usefixtures("way")
@@ -208,10 +212,7 @@ async def test_while_a_whole_answer_comes(
 ) -> None:
     router = await start_router(settings(dialect, upstream.url))
     upstream.script = Reply((dialect.answer[:9], dialect.answer[9:]), pause=NEVER)
-    async with client(router, request_log) as connection:
-        await connection.send(request_for(dialect))
-        await asked(upstream)
-    await is_left(upstream)
+    await leaves_once_asked(router, request_log, upstream, request_for(dialect))
 
 
 async def test_while_a_large_answer_is_in_a_thread(

@@ -54,6 +54,17 @@ def signed(payer: Payer, wanted: PaymentRequirements, sponsored: bool = False) -
     return PaymentPayload.model_validate(payer.sign(required))
 
 
+def signed_by_new_payer(
+    world: World, make_payer: MakePayer, seller: str, scheme: str, method: str
+) -> tuple[Payer, PaymentRequirements, PaymentPayload]:
+    """Who pays and has approved what the method needs, what is wanted, and the payment of it."""
+    payer = make_payer(scheme)
+    if method == "permit2":
+        world.approve_permit2(payer.account)
+    wanted = requirements(world, seller, scheme, method)
+    return payer, wanted, signed(payer, wanted)
+
+
 METHODS = {
     "exact by EIP-3009": ("exact", "eip3009"),
     "exact by Permit2": ("exact", "permit2"),
@@ -70,11 +81,7 @@ def test_a_payment_moves_the_money_once(
     scheme: str,
     method: str,
 ) -> None:
-    payer = make_payer(scheme)
-    if method == "permit2":
-        world.approve_permit2(payer.account)
-    wanted = requirements(world, seller, scheme, method)
-    payment = signed(payer, wanted)
+    payer, wanted, payment = signed_by_new_payer(world, make_payer, seller, scheme, method)
 
     assert client.verify(payment, wanted).is_valid
     assert world.balance(seller) == 0
@@ -115,11 +122,7 @@ def test_what_the_facilitator_says_of_a_payment_that_it_has_settled(
     scheme: str,
     method: str,
 ) -> None:
-    payer = make_payer(scheme)
-    if method == "permit2":
-        world.approve_permit2(payer.account)
-    wanted = requirements(world, seller, scheme, method)
-    payment = signed(payer, wanted)
+    _, wanted, payment = signed_by_new_payer(world, make_payer, seller, scheme, method)
     assert client.settle(payment, wanted).success
 
     verdict = client.verify(payment, wanted)

@@ -10,8 +10,9 @@ from openai import APIStatusError, AsyncOpenAI
 
 from tests.payments.conftest import MakePayer, OpenShop
 from tests.support.chain.background import until
+from tests.support.chain.front import Answer
 from tests.support.chain.payer import receipt, receipts_in_stream
-from tests.support.chain.shop import CHARGE, PURSE, answers, delivered
+from tests.support.chain.shop import CHARGE, PURSE, Shop, answers, delivered
 from tests.support.dialects import ANTHROPIC, CHAT, DIALECTS, Dialect
 from tests.support.faults import NEVER
 from tests.support.upstream import Reply, sse
@@ -228,6 +229,27 @@ async def test_a_stream_does_not_wait_for_its_receipt_for_ever(
 # -- a client that goes away ------------------------------------------------------------------
 
 
+async def ask_until_settled(shop: Shop, payment: dict[str, Any]) -> "asyncio.Task[Answer]":
+    """A paid call whose settlement has begun, and goes on when its gate is opened."""
+    shop.facilitator.settle.close()
+    asking = asyncio.create_task(shop.ask(payment))
+    await shop.facilitator.settle.wait_until_reached()
+    return asking
+
+
+async def leave(asking: "asyncio.Task[Answer]") -> None:
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+
+
+async def stop_and_settle(shop: Shop) -> None:
+    """Stop the router, and let settlements go on once it is being stopped."""
+    draining = asyncio.create_task(shop.router.router.drain())
+    await until(lambda: shop.router.router.services.draining)
+    shop.facilitator.settle.open()
+    await draining
+
+
 async def test_who_leaves_before_there_is_an_answer_has_not_paid(
     open_shop: OpenShop, make_payer: MakePayer
 ) -> None:
@@ -238,8 +260,7 @@ async def test_who_leaves_before_there_is_an_answer_has_not_paid(
     named = {"x-request-id": "who-has-left-early"}
     asking = asyncio.create_task(shop.ask(payment, headers=named))
     await shop.upstream.wait_for_request()
-    asking.cancel()
-    await asyncio.gather(asking, return_exceptions=True)
+    await leave(asking)
     await shop.until_payment(named["x-request-id"], "released")
     assert shop.facilitator.settle.calls == []
 
@@ -253,11 +274,7 @@ async def test_who_leaves_during_the_settlement_has_paid(
 ) -> None:
     shop = await open_shop(CHAT)
     payment = await shop.signed(make_payer("upto"))
-    shop.facilitator.settle.close()
-    asking = asyncio.create_task(shop.ask(payment))
-    await shop.facilitator.settle.wait_until_reached()
-    asking.cancel()
-    await asyncio.gather(asking, return_exceptions=True)
+    await leave(await ask_until_settled(shop, payment))
     shop.facilitator.settle.open()
     await until(lambda: shop.earned == CHARGE)
     assert (await shop.ask(payment)).status in (200, 402)  # as the ledger has it, but not anew
@@ -272,9 +289,7 @@ async def test_an_answer_that_waits_for_its_settlement_takes_its_part_of_the_mem
     payment = await shop.signed(make_payer("upto"))
     answer = CHAT.answer.replace(b"Hello", b"x" * 300_000)
     shop.upstream.script = Reply((answer,))
-    shop.facilitator.settle.close()
-    asking = asyncio.create_task(shop.ask(payment))
-    await shop.facilitator.settle.wait_until_reached()
+    asking = await ask_until_settled(shop, payment)
     buffers = shop.router.router.services.buffers
     assert buffers.used > len(answer)
     shop.facilitator.settle.open()
@@ -307,13 +322,8 @@ async def test_a_router_that_is_stopped_ends_its_settlements_first(
 ) -> None:
     shop = await open_shop(CHAT)
     payment = await shop.signed(make_payer("upto"))
-    shop.facilitator.settle.close()
-    asking = asyncio.create_task(shop.ask(payment))
-    await shop.facilitator.settle.wait_until_reached()
-    draining = asyncio.create_task(shop.router.router.drain())
-    await until(lambda: shop.router.router.services.draining)
-    shop.facilitator.settle.open()
-    await draining
+    asking = await ask_until_settled(shop, payment)
+    await stop_and_settle(shop)
     assert (await asking).status == 200
     assert shop.earned == CHARGE
 
@@ -323,13 +333,6 @@ async def test_a_router_that_is_stopped_while_nobody_waits_ends_its_settlements_
 ) -> None:
     shop = await open_shop(CHAT)
     payment = await shop.signed(make_payer("upto"))
-    shop.facilitator.settle.close()
-    asking = asyncio.create_task(shop.ask(payment))
-    await shop.facilitator.settle.wait_until_reached()
-    asking.cancel()
-    await asyncio.gather(asking, return_exceptions=True)
-    draining = asyncio.create_task(shop.router.router.drain())
-    await until(lambda: shop.router.router.services.draining)
-    shop.facilitator.settle.open()
-    await draining
+    await leave(await ask_until_settled(shop, payment))
+    await stop_and_settle(shop)
     assert shop.earned == CHARGE

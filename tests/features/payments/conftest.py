@@ -1,6 +1,7 @@
 """Fixtures for tests of payments without the rest of the router."""
 
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from bitrouter.payments.facilitator import Facilitator
 from tests.conftest import StartRouter
 from tests.support.dialects import CHAT, Dialect
 from tests.support.facilitator import FakeFacilitator
+from tests.support.settling import SettlingRouter
 from tests.support.stall import OpenStall, Stall, open_stall, stall_settings
 from tests.support.upstream import ScriptedUpstream
 
@@ -69,3 +71,13 @@ async def client(fake: FakeFacilitator, counters: Counters) -> AsyncIterator[Fac
     )
     yield facilitator
     await facilitator.close()
+
+
+@pytest.fixture
+async def router(
+    tmp_path: Path, client: Facilitator, counters: Counters
+) -> AsyncIterator[SettlingRouter]:
+    """As much of a router as settles."""
+    running = SettlingRouter(tmp_path, client, counters)
+    yield running
+    await running.stop()

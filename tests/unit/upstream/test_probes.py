@@ -198,26 +198,16 @@ async def test_a_client_that_leaves_as_the_probe_answers_leaves_no_answer_behind
     assert race.discarded == ["yes"]
 
 
-async def test_a_probe_that_fails_leaves_the_others_to_answer(race: Race) -> None:
+@pytest.mark.parametrize(("fails", "answers"), ["ab", "ba"], ids=["the probe", "the other"])
+async def test_who_fails_leaves_the_other_to_answer(race: Race, fails: str, answers: str) -> None:
     asked = race.ask("a", "b")
     await race.until_asked("a", "b")
-    race.say("a", SILENT)
+    race.say(fails, SILENT)
     await asyncio.sleep(0.01)
     assert not asked.done()
-    race.say("b", "yes")
+    race.say(answers, "yes")
 
-    assert await asked == ("yes", ENDPOINTS["b"], 2)
-
-
-async def test_others_that_fail_leave_the_probe_to_answer(race: Race) -> None:
-    asked = race.ask("a", "b")
-    await race.until_asked("a", "b")
-    race.say("b", SILENT)
-    await asyncio.sleep(0.01)
-    assert not asked.done()
-    race.say("a", "yes")
-
-    assert await asked == ("yes", ENDPOINTS["a"], 2)
+    assert await asked == ("yes", ENDPOINTS[answers], 2)
 
 
 async def test_when_all_fail_the_last_error_is_told(race: Race) -> None:

@@ -19,8 +19,8 @@ from tests.support.neutral import (
     events_of,
     neutral_answers,
     neutral_events,
-    neutral_requests,
 )
+from tests.support.neutralrequests import neutral_requests
 from tests.unit.protocols.anthropic.sdk import check_request
 from tests.unit.protocols.anthropic.wire import (
     ADAPTIVE,

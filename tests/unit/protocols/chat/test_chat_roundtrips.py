@@ -14,8 +14,8 @@ from tests.support.neutral import (
     check_well_formed,
     neutral_answers,
     neutral_events,
-    neutral_requests,
 )
+from tests.support.neutralrequests import neutral_requests
 from tests.unit.protocols.chat.chatwire import (
     CHAT,
     check_request,
