@@ -47,9 +47,7 @@ _MAX_ID_CHARS: Final = 256  # of a provider's request id, which is kept for a wh
 # Translating takes some milliseconds a megabyte, in which nobody else would be served
 # (reliability.md, section 5). A thread costs 160 us, and is a gain from here on.
 _LARGE: Final = 256 << 10
-# What passes through is looked over by three calls in C that take 2 ms a megabyte, 5 where the text
-# is not ASCII. Each of them keeps the interpreter to itself, in a thread too: others get their turn
-# between them.
+# A request that passes through is looked over in 2 ms a megabyte, 5 where the text is not ASCII.
 _LARGE_PASSED: Final = 1 << 20
 
 Begin = Callable[[Endpoint, Target, Means], Exchange]
@@ -205,10 +203,8 @@ class Attempt:
         return WholeAnswer(upstream.status, headers, whole.body, whole.usage, self.notes)
 
     async def _read(self, body: bytes) -> Whole:
-        """See Exchange.read_whole. An answer that passes through is looked over by a single call in
-        C, 0.6 ms a megabyte or 2.3 where the text is not ASCII, for which a thread is no help.
-        """
-        if len(body) > _LARGE and self.exchange.is_translated:
+        """See Exchange.read_whole."""
+        if len(body) > _LARGE:
             return await asyncio.to_thread(self.exchange.read_whole, body)
         return self.exchange.read_whole(body)
 

@@ -6,6 +6,7 @@ from typing import Protocol
 import aiohttp
 
 from bitrouter.errors import BadResponse
+from bitrouter.upstream.pieces import joined
 from bitrouter.upstream.timer import ReadTimer
 
 # Takes bytes that came, and says whether it can take more at once.
@@ -93,7 +94,7 @@ class UpstreamResponse:
             if take is not None:
                 take(len(chunk))
             chunks.append(chunk)
-        return first if len(chunks) == 1 else b"".join(chunks)
+        return await joined(chunks, size)
 
     async def pump(self, take: Take, *, again: bool) -> bool:
         """Hand what comes to `take`, at the moment at which it comes: False once `take` can take no
