@@ -203,8 +203,8 @@ def _stands_at(raw: msgspec.Raw, body: bytes, at: int) -> bool:
         return body.startswith(raw, at)
     view = memoryview(raw)
     return all(
-        body.startswith(view[start : start + LARGE], at + start)
-        for start in range(0, len(view), LARGE)
+        body.startswith(view[start : start + SLICE], at + start)
+        for start in range(0, len(view), SLICE)
     )
 
 

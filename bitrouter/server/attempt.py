@@ -1,6 +1,5 @@
 """One attempt: a request asked of one endpoint, up to the point where the answer is certain."""
 
-import asyncio
 import functools
 import re
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from bitrouter.protocols.base import CONTENT_TYPES, Framing, Operation, Request
 from bitrouter.protocols.codec import Codec
 from bitrouter.routing.table import Endpoint
 from bitrouter.server.answers import base_headers
+from bitrouter.server.aside import aside
 from bitrouter.server.buffers import Lease
 from bitrouter.server.record import Notes
 from bitrouter.server.relay import Answer, StreamAnswer, WholeAnswer, await_first_event, masked
@@ -58,7 +58,7 @@ async def read_request(
 ) -> Request:
     """See Codec.read."""
     if len(body) > _LARGE_PASSED:
-        return await asyncio.to_thread(codec.read, operation, path_model, query, body)
+        return await aside(codec.read, operation, path_model, query, body)
     return codec.read(operation, path_model, query, body)
 
 
@@ -121,7 +121,7 @@ async def _begin(
     if begin is None:
         begin = functools.partial(begin_exchange, inquiry)
     if size > _LARGE and (is_read or size > _LARGE_PASSED):
-        return await asyncio.to_thread(begin, endpoint, target, services.means), target.api_key
+        return await aside(begin, endpoint, target, services.means), target.api_key
     return begin(endpoint, target, services.means), target.api_key
 
 
@@ -205,7 +205,7 @@ class Attempt:
     async def _read(self, body: bytes) -> Whole:
         """See Exchange.read_whole."""
         if len(body) > _LARGE:
-            return await asyncio.to_thread(self.exchange.read_whole, body)
+            return await aside(self.exchange.read_whole, body)
         return self.exchange.read_whole(body)
 
     async def _begin_stream(self) -> StreamAnswer:

@@ -38,6 +38,7 @@ from bitrouter.protocols.codec import Codec
 from bitrouter.routing.breaker import State
 from bitrouter.routing.table import Endpoint, Route
 from bitrouter.server.answers import Headers, base_headers, error_answer, request_id_of
+from bitrouter.server.aside import aside
 from bitrouter.server.attempt import ask, is_large, read_request
 from bitrouter.server.attemptlog import AttemptLog
 from bitrouter.server.body import is_left_unread, read_json_body
@@ -293,7 +294,7 @@ async def _counted(
 async def _is_rescuable(inquiry: Inquiry) -> bool:
     """See exchange.rescue, for which the request is read as a whole."""
     if is_large(inquiry):
-        return await asyncio.to_thread(is_rescuable, inquiry)
+        return await aside(is_rescuable, inquiry)
     return is_rescuable(inquiry)
 
 
@@ -311,7 +312,7 @@ async def _estimate(inquiry: Inquiry) -> WholeAnswer:
     headers["x-bitrouter-estimated"] = "input_tokens"
     body = inquiry.request.body
     if is_slow(body):
-        tokens = await asyncio.to_thread(estimated_tokens, body)
+        tokens = await aside(estimated_tokens, body)
     else:
         tokens = estimated_tokens(body)
     return WholeAnswer(200, headers, inquiry.codec.encode_count(tokens), None, Notes())
