@@ -9,7 +9,14 @@ import pytest
 from bitrouter.protocols import CODECS
 from bitrouter.protocols.passthrough import SSEPassthrough
 from tests.conftest import StartRouter
-from tests.support.dialects import ANTHROPIC, CHAT, RESPONSES, Dialect, settings
+from tests.support.dialects import (
+    ANTHROPIC,
+    CHAT,
+    INPUT_TOKENS,
+    RESPONSES,
+    Dialect,
+    settings,
+)
 from tests.support.requestlog import RequestLog
 from tests.support.upstream import Reply, ScriptedUpstream, sse
 
@@ -52,7 +59,7 @@ async def test_a_large_answer_is_passed_on_as_it_is_and_looked_at_in_a_thread(
     assert threads
     assert threading.main_thread() not in threads
     line = await request_log.next_line()
-    assert line["tokens_in"] is not None
+    assert line["input_tokens"] == INPUT_TOKENS
 
 
 @each_with_events
