@@ -103,7 +103,7 @@ class SSEPassthrough(ABC):
 
     def _observe_all(self, events: list[SSEEvent]) -> None:
         self.progressed = bool(events)
-        if self.watches and len(self._decoder.passed) > LARGE:
+        if len(self._decoder.passed) > LARGE and self.watches:
             events = [SSEEvent(event.name, brief(event.data)) for event in events]
         for event in events:
             if self.is_whole(event):
