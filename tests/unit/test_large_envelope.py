@@ -15,7 +15,7 @@ from bitrouter.errors import BadResponse, InvalidRequest
 from bitrouter.protocols import base, continuity
 from bitrouter.protocols.base import brief, watch_answer
 from bitrouter.protocols.chat.usage import usage_holder
-from bitrouter.protocols.continuity import may_hold
+from bitrouter.protocols.continuity import MARKS, may_hold
 from tests.support.jsontext import Member, ObjectText, objects
 
 WITH_MODEL = objects([Member('"model"', ": ", '"m"')])
@@ -96,8 +96,9 @@ def test_a_large_body_that_is_no_object_is_refused() -> None:
 @bounded
 def test_a_mark_is_found_wherever_slices_meet(before: int) -> None:
     with everything_is_large():
-        assert may_hold(b"x" * before + b"br1." + b"y" * 50, b"br1.")
-        assert not may_hold(b"x" * before + b"br1" + b"y" * 50, b"br1.")
+        for mark in MARKS:
+            assert may_hold(b"x" * before + mark + b"y" * 50, mark)
+            assert not may_hold(b"x" * before + mark[:-1] + b"y" * 50, mark)
 
 
 def test_the_usage_of_a_large_answer_is_read() -> None:
