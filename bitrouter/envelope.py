@@ -58,7 +58,10 @@ def split_fields(body: bytes) -> Fields:
 
 def _split_in_slices(body: bytes) -> Fields:
     """The same without any call in C that takes long, and for a duplicate key at once."""
-    found = outline(body, 1, is_text=True)
+    try:
+        found = outline(body, 1, is_text=True)
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"the body is not valid UTF-8 (byte {error.start})") from error
     fields = _decode_fields(found.text)
     if not found.gaps:
         return fields
