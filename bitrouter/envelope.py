@@ -8,12 +8,14 @@ reading two of them), and an edit is a splice at the member's own place.
 import codecs
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
 
 from bitrouter.errors import InvalidRequest
+from bitrouter.outline import outline
+from bitrouter.slices import LARGE, SLICE, parts
 
 Fields = dict[str, msgspec.Raw]
 
@@ -38,6 +40,8 @@ def split_fields(body: bytes) -> Fields:
     decoder can follow (about 1,000 levels on CPython 3.11, 10,000 later).
     """
     try:
+        if len(body) > LARGE:
+            return _split_in_slices(body)
         # msgspec does not look at the encoding of the strings that it skips. ASCII, as most bodies
         # are, is told four times as fast, for no copy is made.
         if not body.isascii():
@@ -77,6 +81,24 @@ def _check_utf8(body: bytes) -> None:
             ) from error
 
 
+def _split_in_slices(body: bytes) -> Fields:
+    """The same without any call in C that takes long, and for a duplicate key at once."""
+    try:
+        found = outline(body, 1, is_text=True)
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"the body is not valid UTF-8 (byte {error.start})") from error
+    fields = _decode_fields(found.text)
+    if not found.gaps:
+        return fields
+    view = memoryview(body)
+    return {
+        name: msgspec.Raw(
+            view[found.place_in_whole(member.value) : found.place_in_whole(member.end)]
+        )
+        for name, member in locate(found.text, fields).items()
+    }
+
+
 _BRACKETS_AND_QUOTES: Final = b'[]{}"'
 _ALL_ELSE: Final = bytes(set(range(256)) - set(_BRACKETS_AND_QUOTES))
 _ESCAPE: Final = re.compile(rb"\\.", re.DOTALL)
@@ -97,11 +119,19 @@ def nests_deeper(body: bytes, max_depth: int) -> bool:
 
     A body with fewer brackets than that cannot: nearly all are done with after counting them.
     """
+    if len(body) > LARGE:
+        return any(_rises(part.brackets, len(part.before.open), max_depth) for part in parts(body))
     if body.count(b"[") + body.count(b"{") <= max_depth:
         return False
     unescaped = _ESCAPE.sub(b"", body) if b"\\" in body else body
     brackets = _STRING.sub(b"", unescaped.translate(None, _ALL_ELSE))
-    return max(itertools.accumulate(map(_STEPS.__getitem__, brackets)), default=0) > max_depth
+    return _rises(brackets, 0, max_depth)
+
+
+def _rises(brackets: bytes, depth: int, max_depth: int) -> bool:
+    """Whether more than `max_depth` brackets are open anywhere, of which `depth` are at first."""
+    steps = map(_STEPS.__getitem__, brackets)
+    return max(itertools.accumulate(steps, initial=depth)) > max_depth
 
 
 def read_model(fields: Mapping[str, msgspec.Raw]) -> str:
@@ -184,8 +214,7 @@ def _walk(body: bytes, fields: Fields) -> dict[str, Member]:
             raise _duplicate(found)
         value = key.end()
         end = value + len(raw)
-        # Compared in place: 2 us at 100 kB, where comparing two copies takes 8.
-        if not body.startswith(raw, value):
+        if not _stands_at(raw, body, value):
             raise _duplicate(name)
         members[name] = Member(key.start(1), value, end)
         left -= 1
@@ -194,6 +223,17 @@ def _walk(body: bytes, fields: Fields) -> dict[str, Member]:
             raise _duplicate(name)
         position = after.end()
     return members
+
+
+def _stands_at(raw: msgspec.Raw, body: bytes, at: int) -> bool:
+    # Compared in place: 2 us at 100 kB, where comparing two copies takes 8.
+    if len(raw) <= LARGE:
+        return body.startswith(raw, at)
+    view = memoryview(raw)
+    return all(
+        body.startswith(view[start : start + SLICE], at + start)
+        for start in range(0, len(view), SLICE)
+    )
 
 
 def refuse_duplicates(body: bytes, fields: Fields) -> None:
@@ -218,8 +258,16 @@ def replace_value(body: bytes, fields: Fields, name: str, value: bytes) -> bytes
     member = locate(body, fields)[name]
     if len(body) < _LARGE:
         return b"".join((body[: member.value], value, body[member.end :]))
+    if len(body) > LARGE:
+        return b"".join((*_copied(body, 0, member.value), value, *_copied(body, member.end)))
     view = memoryview(body)  # or the rest would be copied twice
     return b"".join((view[: member.value], value, view[member.end :]))
+
+
+def _copied(body: bytes, start: int, end: int | None = None) -> Iterator[bytes]:
+    """A part of the body in slices: to join bytes, and only bytes, others need not wait for."""
+    end = len(body) if end is None else end
+    return (body[at : min(at + SLICE, end)] for at in range(start, end, SLICE))
 
 
 def set_value(body: bytes, fields: Fields, name: str, value: bytes) -> bytes:

@@ -46,6 +46,11 @@ class JSONArrayDecoder:
         self.complete = False
         self.passed = b""
 
+    @property
+    def held(self) -> int:
+        """How many bytes of an element there are whose end has not come."""
+        return len(self._buffer)
+
     def feed(self, chunk: bytes) -> list[bytes]:
         """The elements that `chunk` completes."""
         self._buffer += chunk

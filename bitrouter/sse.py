@@ -45,6 +45,11 @@ class SSEDecoder:
         self._started = False
         self.passed = b""
 
+    @property
+    def held(self) -> int:
+        """How many bytes of an event there are whose end has not come."""
+        return len(self._pending)
+
     def feed(self, chunk: bytes) -> list[SSEEvent]:
         """The events that `chunk` completes."""
         if (

@@ -39,6 +39,11 @@ class TranslatedStream:
         self.failed: Failure | None = None
 
     @property
+    def held(self) -> int:
+        """See Transform.held."""
+        return self._sse.held
+
+    @property
     def usage(self) -> Usage | None:
         """What the decoder has read of it."""
         return self._decoder.usage

@@ -11,6 +11,8 @@ import msgspec
 from bitrouter.envelope import Fields, split_fields
 from bitrouter.errors import BadResponse, InvalidRequest, RouterError
 from bitrouter.ir import Failure, Usage
+from bitrouter.outline import NEAR_TOP, outline
+from bitrouter.slices import LARGE
 
 # A request header by its name in any case, repeated lines joined by ", " (RFC 9110, 5.2).
 HeaderReader = Callable[[str], str | None]
@@ -142,6 +144,10 @@ class Transform(Protocol):
     complete: bool
 
     @property
+    def held(self) -> int:
+        """How much of an event waits for its end."""
+
+    @property
     def failed(self) -> Failure | None:
         """The provider's own error event, once it has come."""
 
@@ -255,6 +261,28 @@ def is_json(data: bytes) -> bool:
 def is_json_object(data: bytes) -> bool:
     """Whether `data` is one JSON object, complete."""
     return decode_part(_object, data) is not None
+
+
+def brief(data: bytes) -> bytes:
+    """JSON that is only being watched, without its bulk where it is large, so that no decoder takes
+    long over it; empty if it is none.
+    """
+    if len(data) <= LARGE:
+        return data
+    try:
+        return outline(data, NEAR_TOP).text
+    except _NOT_DECODED:
+        return b""
+
+
+def watch_answer(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T | None:
+    """The same as decode_answer for what stands at the top of an answer and is not long."""
+    if len(body) > LARGE:
+        try:
+            body = outline(body, 1).text
+        except _NOT_DECODED as error:
+            raise BadResponse("the upstream's answer is not complete JSON") from error
+    return decode_answer(decoder, body)
 
 
 def decode_answer(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T | None:

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from bitrouter.ir import Signature
+from bitrouter.slices import LARGE
 
 # Its last byte, and the first that base64 makes of it, are the rarest that their alphabets have in
 # prose and in code: some two to twenty, and one to six, in 100 kB. See `may_hold`.
@@ -126,4 +127,5 @@ def may_hold(body: bytes, mark: bytes) -> bool:
             if at >= before and body.startswith(mark, at - before):
                 return True
             at = body.find(byte, at + 1)
-    return body.rfind(mark) >= 0
+    starts = range(0, len(body), LARGE)  # see bitrouter.slices
+    return any(body.rfind(mark, start, start + LARGE + len(mark) - 1) >= 0 for start in starts)

@@ -13,8 +13,10 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from bitrouter.errors import InvalidRequest
 from bitrouter.ir import Media, MediaKind
+from bitrouter.slices import SLICE
 
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+_ALPHABET: Final = re.compile(r"[A-Za-z0-9+/]*")
 _OTHER_ALPHABET: Final = str.maketrans("-_", "+/")
 _WHITE: Final = re.compile(r"\s+")
 _KINDS: Final[dict[str, MediaKind]] = {"image": "image", "audio": "audio", "video": "video"}
@@ -42,12 +44,24 @@ def standard_base64(data: str, where: str) -> str:
 
     Raises InvalidRequest naming the place when it is not base64.
     """
-    if len(data) % 4 or not _BASE64.fullmatch(data):
+    if len(data) % 4 or not _is_base64(data):
         data = _WHITE.sub("", data).translate(_OTHER_ALPHABET).rstrip("=")
         data += "=" * (-len(data) % 4)
-        if not _BASE64.fullmatch(data) or len(data) % 4:
+        if not _is_base64(data) or len(data) % 4:
             raise InvalidRequest(f"{where} is not base64")
     return data
+
+
+def _is_base64(data: str) -> bool:
+    """Whether the alphabet is right, and the padding. In slices: see bitrouter.slices."""
+    if len(data) <= SLICE:
+        return _BASE64.fullmatch(data) is not None
+    last = (len(data) - 1) // SLICE * SLICE
+    end = max(last - 2, 0)  # the padding may begin a slice before it ends
+    starts = range(0, end, SLICE)
+    return _BASE64.fullmatch(data, end) is not None and all(
+        _ALPHABET.fullmatch(data, start, min(start + SLICE, end)) for start in starts
+    )
 
 
 def from_base64(data: str, media_type: str, where: str) -> Media:

@@ -13,7 +13,8 @@ from typing import ClassVar
 
 from bitrouter.errors import BadResponse, RouterError
 from bitrouter.ir import Failure, Usage
-from bitrouter.protocols.base import is_json
+from bitrouter.protocols.base import brief, is_json
+from bitrouter.slices import LARGE
 from bitrouter.sse import SSEDecoder, SSEEvent, keep_events
 
 
@@ -30,6 +31,14 @@ class SSEPassthrough(ABC):
 
     end_marker: ClassVar[bytes] = b""
     """What ends a stream, beyond the event that says so, in this protocol."""
+
+    watches: ClassVar[bool] = True
+    """Whether what is in the events is only looked at: of large ones their outline is enough."""
+
+    @property
+    def held(self) -> int:
+        """See Transform.held."""
+        return self._decoder.held
 
     @property
     @abstractmethod
@@ -94,6 +103,8 @@ class SSEPassthrough(ABC):
 
     def _observe_all(self, events: list[SSEEvent]) -> None:
         self.progressed = bool(events)
+        if len(self._decoder.passed) > LARGE and self.watches:
+            events = [SSEEvent(event.name, brief(event.data)) for event in events]
         for event in events:
             if self.is_whole(event):
                 self.started = True

@@ -1,6 +1,5 @@
 """One attempt: a request asked of one endpoint, up to the point where the answer is certain."""
 
-import asyncio
 import functools
 import re
 from collections.abc import Callable, Coroutine
@@ -28,6 +27,7 @@ from bitrouter.protocols.base import CONTENT_TYPES, Framing, Operation, Request
 from bitrouter.protocols.codec import Codec
 from bitrouter.routing.table import Endpoint
 from bitrouter.server.answers import own_headers
+from bitrouter.server.aside import aside
 from bitrouter.server.buffers import Lease
 from bitrouter.server.record import Notes
 from bitrouter.server.relay import Answer, StreamAnswer, WholeAnswer, await_first_event, masked
@@ -48,9 +48,7 @@ _MAX_ID_CHARS: Final = 256  # of a provider's request id, which is kept for a wh
 # Translating takes some milliseconds a megabyte, in which nobody else would be served
 # (reliability.md, section 5). A thread costs 160 us, and is a gain from here on.
 _LARGE: Final = 256 << 10
-# What passes through is looked over by three calls in C that take 2 ms a megabyte, 5 where the text
-# is not ASCII. Each of them keeps the interpreter to itself, in a thread too: others get their turn
-# between them.
+# A request that passes through is looked over in 2 ms a megabyte, 5 where the text is not ASCII.
 _LARGE_PASSED: Final = 1 << 20
 
 _TARGET: Final = "target"  # in what is prepared of an endpoint
@@ -63,7 +61,7 @@ async def read_request(
 ) -> Request:
     """See Codec.read."""
     if len(body) > _LARGE_PASSED:
-        return await asyncio.to_thread(codec.read, operation, path_model, query, body)
+        return await aside(codec.read, operation, path_model, query, body)
     return codec.read(operation, path_model, query, body)
 
 
@@ -138,7 +136,7 @@ async def _begin(
     if begin is None:
         begin = functools.partial(begin_exchange, inquiry)
     if size > _LARGE and (is_read or size > _LARGE_PASSED):
-        return await asyncio.to_thread(begin, endpoint, target, services.means), target.api_key
+        return await aside(begin, endpoint, target, services.means), target.api_key
     return begin(endpoint, target, services.means), target.api_key
 
 
@@ -239,11 +237,9 @@ class Attempt:
             ) from error
 
     async def _read(self, body: bytes) -> Whole:
-        """See Exchange.read_whole. An answer that passes through is looked over by a single call in
-        C, 0.6 ms a megabyte or 2.3 where the text is not ASCII, for which a thread is no help.
-        """
-        if len(body) > _LARGE and self.exchange.is_translated:
-            return await asyncio.to_thread(self.exchange.read_whole, body)
+        """See Exchange.read_whole."""
+        if len(body) > _LARGE:
+            return await aside(self.exchange.read_whole, body)
         return self.exchange.read_whole(body)
 
     async def _begin_stream(self) -> StreamAnswer:

@@ -14,6 +14,7 @@ from bitrouter.errors import (
 from bitrouter.server.buffers import Lease
 from bitrouter.server.inflate import CODINGS, Inflater
 from bitrouter.upstream.content import take_at_once
+from bitrouter.upstream.pieces import joined
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _UTF8: Final = frozenset({"utf-8", "utf8", "us-ascii"})
@@ -80,7 +81,7 @@ async def _read(request: web.BaseRequest, max_bytes: int, lease: Lease | None) -
         chunks.append(chunk)
         if content.at_eof():
             break
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return await joined(chunks, size)
 
 
 async def _inflated(body: bytes, coding: str, max_bytes: int, lease: Lease | None) -> bytes:
@@ -95,7 +96,7 @@ async def _inflated(body: bytes, coding: str, max_bytes: int, lease: Lease | Non
         if lease is not None:
             lease.take(len(piece))
         pieces.append(piece)
-    return b"".join(pieces)
+    return await joined(pieces, size)
 
 
 async def _meet(expected: str, request: web.BaseRequest) -> None:

@@ -43,6 +43,7 @@ from bitrouter.server.answers import (
     own_headers,
     request_id_of,
 )
+from bitrouter.server.aside import aside
 from bitrouter.server.attempt import ask, is_large, read_request
 from bitrouter.server.attemptlog import AttemptLog
 from bitrouter.server.body import is_left_unread, read_json_body
@@ -300,7 +301,7 @@ async def _counted(
 async def _is_rescuable(inquiry: Inquiry) -> bool:
     """See exchange.rescue, for which the request is read as a whole."""
     if is_large(inquiry):
-        return await asyncio.to_thread(is_rescuable, inquiry)
+        return await aside(is_rescuable, inquiry)
     return is_rescuable(inquiry)
 
 
@@ -318,7 +319,7 @@ async def _estimate(inquiry: Inquiry) -> WholeAnswer:
     headers["x-bitrouter-estimated"] = "input_tokens"
     body = inquiry.request.body
     if is_slow(body):
-        tokens = await asyncio.to_thread(estimated_tokens, body)
+        tokens = await aside(estimated_tokens, body)
     else:
         tokens = estimated_tokens(body)
     return WholeAnswer(200, headers, inquiry.codec.encode_count(tokens), None, Notes())

@@ -17,6 +17,7 @@ from bitrouter.errors import (
 from bitrouter.ir import Failure, Usage
 from bitrouter.protocols.base import Transform
 from bitrouter.redact import redact
+from bitrouter.server.aside import LARGE_EVENT, take
 from bitrouter.server.keepalive import Keepalive
 from bitrouter.server.outgoing import OutStream, send_whole
 from bitrouter.server.record import Notes, Record
@@ -244,7 +245,7 @@ class _Pour:
             self.data = data
             return False
         if not data:
-            return True
+            return transform.held <= LARGE_EVENT
         self._keepalive.quiet = False
         return self._out.write_now(data)
 
@@ -301,13 +302,16 @@ async def _next(
     try:
         if transform.complete:
             upstream.streaming(_AFTER_END_S)
-        elif transform.failed is None and not await upstream.pump(
-            pour, again=not transform.progressed
+        elif (
+            transform.failed is None
+            and transform.held <= LARGE_EVENT
+            and not await upstream.pump(pour, again=not transform.progressed)
         ):
             if pour.error is not None:
                 return transform.fail(pour.error), pour.error, False
             return pour.given_back(), None, False
         chunk = await upstream.read_chunk(again=not transform.progressed)
+        return await _told(transform, chunk)
     except UpstreamError as error:
         if isinstance(error, BadResponse):
             error.outcome = TRUNCATED  # it had begun well
@@ -317,10 +321,12 @@ async def _next(
         if end is None or _uncancelled():
             raise
         return pour.given_back() + transform.finish(end), end, False
+
+
+async def _told(transform: Transform, chunk: bytes) -> tuple[bytes, RouterError | None, bool]:
+    """The same for one chunk, which is empty at the end."""
     try:
-        if not chunk:
-            return transform.finish(), None, True
-        return transform.feed(chunk), None, False
+        return await take(transform, chunk), None, not chunk
     except UpstreamError as error:
         return transform.fail(error), error, False
 
@@ -365,7 +371,7 @@ async def await_first_event(
             raise BadResponse("the upstream's stream says too much before its first event")
         chunk = await upstream.read_chunk()
         ended = not chunk
-        opening.append(transform.feed(chunk) if chunk else transform.finish())
+        opening.append(await take(transform, chunk))
         size += len(opening[-1])
     if not transform.started:
         raise BadResponse("the upstream ended its stream before the first event")

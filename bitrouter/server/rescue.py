@@ -36,6 +36,7 @@ from bitrouter.exchange.splice import Joint, SoFar
 from bitrouter.protocols.passthrough import cut_stream
 from bitrouter.routing.breaker import State
 from bitrouter.routing.table import Endpoint, Route
+from bitrouter.server.aside import take
 from bitrouter.server.attempt import ask
 from bitrouter.server.record import Record
 from bitrouter.server.relay import TRUNCATED, StreamAnswer, WholeAnswer
@@ -231,10 +232,7 @@ async def _join(answer: StreamAnswer, stream: RescuedStream, joint: Joint) -> bo
             raise AnswerDiffers("its answer is shorter than what the client was told already")
         chunk = await upstream.read_chunk(again=not stream.progressed)
         ended = not chunk
-        if ended:
-            stream.finish()
-        else:
-            stream.feed(chunk)
+        await take(stream, chunk)
         if stream.lost is not None:
             raise stream.lost
     return ended

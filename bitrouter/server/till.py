@@ -24,6 +24,7 @@ from bitrouter.payments.repeats import Repeat
 from bitrouter.payments.shop import Work
 from bitrouter.payments.terms import Receipt
 from bitrouter.protocols.base import Bound
+from bitrouter.server.aside import aside
 from bitrouter.server.attempt import is_large
 from bitrouter.server.receipts import PaymentView
 from bitrouter.server.relay import Answer, StreamAnswer, WholeAnswer
@@ -270,7 +271,7 @@ class _Goods:
             body = self.inquiry.request.body
             if is_slow(body):
                 async with self._measuring:
-                    self.size = await asyncio.to_thread(measure, body)
+                    self.size = await aside(measure, body)
             else:
                 self.size = measure(body)
         return self.size.most_tokens
@@ -278,7 +279,7 @@ class _Goods:
     async def take_digest(self) -> None:
         """Of a body so large that it must not be taken when somebody asks for it."""
         if is_large(self.inquiry):
-            await asyncio.to_thread(self._digested)
+            await aside(self._digested)
 
     def _digested(self) -> bytes:
         """Of the path, the query and the body; taken once."""
@@ -294,7 +295,7 @@ class _Goods:
         known = answer.usage or Usage()
         spoken = 0
         if known.output_tokens is None and self._generates:
-            spoken = await asyncio.to_thread(spoken_tokens, self.inquiry.codec, answer.body)
+            spoken = await aside(spoken_tokens, self.inquiry.codec, answer.body)
         asked = self.size.tokens if self.size is not None else 0
         return msgspec.structs.replace(answer, usage=completed(known, asked, spoken))
 

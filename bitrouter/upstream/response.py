@@ -7,6 +7,7 @@ import aiohttp
 
 from bitrouter.errors import BadResponse
 from bitrouter.upstream.content import take_at_once
+from bitrouter.upstream.pieces import joined
 from bitrouter.upstream.timer import ReadTimer
 
 # Takes bytes that came, and says whether it can take more at once.
@@ -100,7 +101,7 @@ class UpstreamResponse:
             if take is not None and chunks:
                 take(len(chunk))
             chunks.append(chunk)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return await joined(chunks, size)
 
     async def pump(self, take: Take, *, again: bool) -> bool:
         """Hand what comes to `take`, at the moment at which it comes: False once `take` can take no

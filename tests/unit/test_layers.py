@@ -22,6 +22,8 @@ LAYERS = {
     "bitrouter.ir": 0,
     "bitrouter.envelope": 0,
     "bitrouter.sse": 0,
+    "bitrouter.slices": 0,
+    "bitrouter.outline": 0,
     "bitrouter.jsonarray": 0,
     "bitrouter.redact": 0,
     "bitrouter.config": 1,

@@ -22,10 +22,10 @@ from bitrouter.protocols.base import (
     Operation,
     Request,
     Transform,
-    decode_answer,
     path_spellings,
     require,
     versioned_base,
+    watch_answer,
 )
 
 GENERATE: Final = Operation("generate", "/messages")
@@ -109,7 +109,7 @@ class AnthropicCodec:
 
     def read_usage(self, request: Request, body: bytes) -> Usage | None:
         """See Codec.read_usage."""
-        answer = decode_answer(usage_holder, body)
+        answer = watch_answer(usage_holder, body)
         return answer.usage.neutral() if answer and answer.usage else None
 
     def read_error(self, body: bytes) -> str | None:

@@ -15,8 +15,8 @@ from bitrouter.protocols.base import (
     Operation,
     Request,
     Transform,
-    decode_answer,
     require,
+    watch_answer,
 )
 from bitrouter.protocols.chat.metering import metered, read_bound
 from bitrouter.protocols.chat.passthrough import ChatPassthrough
@@ -66,7 +66,7 @@ class ChatCodec(openai.OpenAICodec):
 
     def read_usage(self, request: Request, body: bytes) -> Usage | None:
         """See Codec.read_usage."""
-        answer = decode_answer(usage_holder, body)
+        answer = watch_answer(usage_holder, body)
         return answer.usage.neutral() if answer and answer.usage else None
 
     def encode_count(self, tokens: int) -> bytes:

@@ -25,9 +25,9 @@ from bitrouter.protocols.base import (
     Operation,
     Request,
     Transform,
-    decode_answer,
     require,
     versioned_base,
+    watch_answer,
 )
 from bitrouter.protocols.google.error import encode_error, read_error
 from bitrouter.protocols.google.members import INNER_REQUEST
@@ -146,7 +146,7 @@ class GoogleCodec:
 
     def read_usage(self, request: Request, body: bytes) -> Usage | None:
         """See Codec.read_usage."""
-        answer = decode_answer(usage_holder, body)
+        answer = watch_answer(usage_holder, body)
         return answer.usage_metadata.neutral() if answer and answer.usage_metadata else None
 
     def read_error(self, body: bytes) -> str | None:

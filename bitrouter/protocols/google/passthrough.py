@@ -13,7 +13,7 @@ import msgspec
 from bitrouter.errors import RouterError
 from bitrouter.ir import Failure, Usage
 from bitrouter.jsonarray import JSONArrayDecoder
-from bitrouter.protocols.base import decode_part
+from bitrouter.protocols.base import brief, decode_part
 from bitrouter.protocols.google.error import encode_error, failure_in
 from bitrouter.protocols.google.framing import escaped
 from bitrouter.protocols.google.usage import UsageHolder
@@ -45,6 +45,7 @@ class Elements:
 
     def add(self, element: bytes) -> Failure | None:
         """Remember an element. Returns what it says if it is an error."""
+        element = brief(element)
         self._last.append(element)
         return failure_in(element) if b'"error"' in element else None
 
@@ -101,6 +102,8 @@ class GoogleSSEPassthrough(SSEPassthrough):
 class NDJSONFromSSE(GoogleSSEPassthrough):
     """`"stream": true` in the body: each event of the provider's SSE stream becomes one line."""
 
+    watches = False
+
     def __init__(self, max_event_bytes: int) -> None:
         super().__init__(max_event_bytes)
         self._lines: list[bytes] = []
@@ -150,6 +153,11 @@ class ArrayPassthrough:
         self.progressed = False
         self.complete = False
         self.failed: Failure | None = None
+
+    @property
+    def held(self) -> int:
+        """See Transform.held."""
+        return self._decoder.held
 
     @property
     def usage(self) -> Usage | None:

@@ -15,8 +15,8 @@ from bitrouter.protocols.base import (
     Operation,
     Request,
     Transform,
-    decode_answer,
     require,
+    watch_answer,
 )
 from bitrouter.protocols.responses.metering import metered, read_bound
 from bitrouter.protocols.responses.passthrough import ResponsesPassthrough
@@ -65,7 +65,7 @@ class ResponsesCodec(openai.OpenAICodec):
 
     def read_usage(self, request: Request, body: bytes) -> Usage | None:
         """See Codec.read_usage."""
-        answer = decode_answer(usage_holder, body)
+        answer = watch_answer(usage_holder, body)
         return answer.usage.neutral() if answer and answer.usage else None
 
     def encode_count(self, tokens: int) -> bytes:

@@ -122,3 +122,14 @@ def test_openais_words_for_sounds() -> None:
 
 def test_name_that_is_no_url_suggests_no_type() -> None:
     assert type_by_name("http://[x/a.png", "image/jpeg") == "image/jpeg"
+
+
+@pytest.mark.parametrize("size", [1 << 18, (1 << 18) + 1, 1 << 19, (1 << 19) + 4])
+@pytest.mark.parametrize("padding", ["", "=", "=="])
+def test_a_large_one_is_base64_by_the_same_rule(size: int, padding: str) -> None:
+    data = "a" * (size // 4 * 4 - len(padding)) + padding
+
+    assert from_base64(data, "image/png", "x").data == data
+    for place in (0, size // 2, len(data) - 3):
+        with pytest.raises(InvalidRequest, match="not base64"):
+            from_base64(data[:place] + "!" + data[place + 1 :], "image/png", "x")
