@@ -119,23 +119,26 @@ def measure(body: bytes) -> Size:
 
 
 def _size(body: Any) -> Size:
-    names = messages = tokens_given = 0
+    messages = tokens_given = 0
+    names: list[str] = []
     texts: list[str] = []
     hidden: list[Any] = []
     values = [body]
     for node in values:  # which grows meanwhile
-        if isinstance(node, str):
+        # The decoder makes no subclasses: to compare types takes half the time of isinstance.
+        kind = type(node)
+        if kind is str:
             texts.append(node)
-        elif isinstance(node, dict):
+        elif kind is dict:
             messages += "role" in node
-            names += _bytes_of("".join(node))
+            names += node
             for name, value in node.items():
                 (hidden if name in _NOT_SHOWN else values).append(value)
-        elif isinstance(node, list):
+        elif kind is list:
             values += node
             tokens_given += [*map(type, node)].count(int)  # without bool, which is another type
     size = _texts(texts)
-    size.names = names
+    size.names = _bytes_of("".join(names))
     size.messages = messages
     size.values = len(values)
     size.tokens_given = tokens_given

@@ -1,13 +1,13 @@
 """The line that is written for each request."""
 
 import contextlib
-import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
 import msgspec
 from msgspec.structs import astuple
 
+from bitrouter.log.stamp import Stamp
 from bitrouter.log.text import is_plain, plain
 
 
@@ -63,26 +63,17 @@ class RequestWriter:
     def __init__(self, stream: Writer, log_format: str) -> None:
         self._write = stream.write
         self._render = _json_line if log_format == "json" else _text_line
-        self._second = 0
-        self._second_text = ""
+        self._stamp = Stamp()
 
     def __call__(self, line: RequestLine) -> None:
         """Write one line. A stream that cannot be written to is no reason to fail a request."""
-        line.time = self._now()
+        line.time = self._stamp()
         for name in _FREE_TEXT:
             value = getattr(line, name)
             if value is not None and not is_plain(value):
                 setattr(line, name, plain(value))
         with contextlib.suppress(OSError):
             self._write(self._render(line))
-
-    def _now(self) -> str:
-        now = time.time()  # noqa: TID251 - a timestamp to show, not a duration
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
-        return f"{self._second_text}{int((now - second) * 1000):03d}Z"
 
 
 # What clients and upstreams had a hand in. `request_id` is checked where it is taken over.

@@ -20,6 +20,7 @@ from bitrouter.errors import (
     PaymentRequired,
     PaymentsUnavailable,
 )
+from bitrouter.log import log_message
 from bitrouter.payments.counters import Counters
 from bitrouter.payments.encoding import Undecodable, decode_header, encode_header
 from bitrouter.payments.extensions import SPONSORING, advertised, discovery, identifier_of
@@ -52,6 +53,7 @@ _NOT_PAID: Final = "payment_required"
 _NO_ALLOWANCE: Final = "permit2_allowance_required"
 _OTHER_FACILITATOR: Final = "upto_facilitator_mismatch"
 _RETRY_S: Final = 5.0
+_PAYMENT: Final = "payment %s by %s: %s, %s of %s units of %s"
 
 Answer = TypeVar("Answer")
 
@@ -292,12 +294,12 @@ class Gate(Generic[Answer]):
             purchase.settled(receipt)
         if entry.state == "failed":
             self._ledger.rest(entry.payer, self._wall())
-        _log.log(
-            logging.INFO if receipt.success else logging.ERROR,
-            "payment %s by %s: %s, %s of %s units of %s, transaction %s%s",
-            *(entry.id, entry.payer, entry.state, entry.amount, entry.ceiling, entry.asset),
-            *(receipt.transaction or "none", f": {entry.error_reason}" * bool(entry.error_reason)),
-        )
+        told = (entry.id, entry.payer, entry.state, entry.amount, entry.ceiling, entry.asset)
+        transaction = receipt.transaction or "none"
+        if receipt.success:
+            log_message(_log.name, f"{_PAYMENT % told}, transaction {transaction}")
+        else:
+            _log.error(_PAYMENT + ", transaction %s: %s", *told, transaction, entry.error_reason)
 
     # -- the 402 --------------------------------------------------------------------------------
 
