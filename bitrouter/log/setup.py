@@ -40,9 +40,7 @@ def set_up(level: str, log_format: str) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger(_NAME).setLevel(level.upper())
     listeners[:] = [one for one in listeners if not isinstance(one, RequestWriter)]
-    message_listeners[:] = [
-        one for one in message_listeners if not isinstance(one, MessageWriter)
-    ]
+    message_listeners[:] = [one for one in message_listeners if not isinstance(one, MessageWriter)]
     if level in ("debug", "info"):
         listeners.append(RequestWriter(outlet, log_format))
         message_listeners.append(MessageWriter(outlet.write, log_format))

@@ -74,12 +74,19 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A payment whose local checks have passed, and the name that the client gave it."""
+    """A payment whose local checks have passed, the header that it came in, and the name that the
+    client gave it.
+    """
 
     payment: Payment
     shop: Shop
-    header_digest: str
+    header: str
     name: str | None
+
+    @property
+    def header_digest(self) -> str:
+        """Of the payment as it was sent. Made when it is asked for, which is seldom."""
+        return _digest(self.header)
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -194,12 +201,11 @@ class Gate(Generic[Answer]):
                 check_echo(self._advertised(shop, order), payload.get("extensions"))
             authorization = self._check(found.terms, payload, version, shop)
             payment = Payment(authorization, payload, found.terms, found.decimals, price, version)
-            digest = hashlib.sha256(text.encode()).hexdigest()
             if name is not None and authorization.deferred:
                 # Whose payment it is, the facilitator alone can say. Until then a name is worth
                 # nothing without the signature: nobody else's is found, or taken away, by it.
-                name = f"{name}={digest}"
-            return Claim(payment, shop, digest, name)
+                name = f"{name}={_digest(text)}"
+            return Claim(payment, shop, text, name)
         raise PaymentRefused(_NO_MATCH, _why_no_match(payload, version, offered))
 
     def _check(self, terms: Terms, payload: Payload, version: int, shop: Shop) -> Authorization:
@@ -352,6 +358,10 @@ def _read(order: Order) -> tuple[Payload | None, int, str]:
             except Undecodable as error:
                 raise InvalidPayment(f"{name}: {error}") from None
     return None, 2, ""
+
+
+def _digest(header: str) -> str:
+    return hashlib.sha256(header.encode()).hexdigest()
 
 
 def _find(payload: Payload, version: int, priced: Sequence[Priced]) -> Priced | None:
