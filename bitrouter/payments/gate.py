@@ -197,8 +197,8 @@ class Gate(Generic[Answer]):
             found = _find(payload, version, priced)
             if found is None:
                 continue
-            if version > 1:
-                check_echo(self._advertised(shop, order), payload.get("extensions"))
+            if version > 1 and (echo := payload.get("extensions")) is not None:
+                check_echo(self._advertised(shop, order), echo)
             authorization = self._check(found.terms, payload, version, shop)
             payment = Payment(authorization, payload, found.terms, found.decimals, price, version)
             if name is not None and authorization.deferred:

@@ -165,7 +165,7 @@ class Till:
 
     def _repeated(self, claim: Claim, order: Order) -> Repeat[WholeAnswer] | None:
         payer, repeats = claim.payment.authorization.payer, self.gate.repeats
-        if not repeats.knows(payer, claim.name, _unnamed(claim)):
+        if not repeats.keeps_any or not repeats.knows(payer, claim.name, _unnamed(claim)):
             return None  # as of nearly all: what is asked need not be hashed
         given = (claim.header_digest, order.digest(), monotonic())
         found = None if claim.name is None else repeats.find(payer, claim.name, *given)
@@ -181,11 +181,14 @@ class Till:
         )
 
     def _end(self, claim: Claim, answer: WholeAnswer | None) -> None:
+        repeats = self.gate.repeats
+        if not repeats.keeps_any:  # as nearly always
+            return
         size = len(answer.body) if answer is not None else 0
         payer = claim.payment.authorization.payer
         if claim.name is not None:
-            self.gate.repeats.end(payer, claim.name, answer, size)
-        self.gate.repeats.end(payer, _unnamed(claim), answer, size)
+            repeats.end(payer, claim.name, answer, size)
+        repeats.end(payer, _unnamed(claim), answer, size)
 
     # -- streams --------------------------------------------------------------------------------
 
