@@ -24,6 +24,7 @@ from bitrouter.payments.repeats import Repeat
 from bitrouter.payments.shop import Work
 from bitrouter.payments.terms import Receipt
 from bitrouter.protocols.base import Bound
+from bitrouter.server.alarm import Alarm
 from bitrouter.server.attempt import is_large
 from bitrouter.server.receipts import PaymentView
 from bitrouter.server.relay import Answer, StreamAnswer, WholeAnswer
@@ -83,7 +84,7 @@ class Till:
 
     async def _produced(self, produce: Produce, purchase: Purchase) -> Answer:
         """What `produce` gives, in time to be settled. Raises PaymentOutlasted."""
-        alarm = _Alarm(_lasts_s(self.gate.remaining_s(purchase.payment)))
+        alarm = Alarm(_lasts_s(self.gate.remaining_s(purchase.payment)))
         try:
             return await produce()
         except asyncio.CancelledError as error:
@@ -305,41 +306,6 @@ class _Goods:
     @property
     def _generates(self) -> bool:
         return self.inquiry.request.operation.name == _GENERATE
-
-
-class _Alarm:
-    """Cancels the task that runs now after so many seconds.
-
-    asyncio.timeout in small, by the same rules, for a third of its price: each paid call has one.
-    """
-
-    __slots__ = ("_cancelling", "_rang", "_task", "_timer")
-
-    def __init__(self, after_s: float) -> None:
-        self._task = asyncio.current_task()
-        self._cancelling = self._task.cancelling() if self._task is not None else 0
-        self._rang = False
-        self._timer = asyncio.get_running_loop().call_later(after_s, self._ring)
-
-    def _ring(self) -> None:
-        self._rang = True
-        if self._task is not None:
-            self._task.cancel()
-
-    def is_the_cause(self) -> bool:
-        """Whether a cancellation is this one's and nobody else's; to be asked once. It is taken
-        back then.
-        """
-        if not self._rang or self._task is None:
-            return False
-        self._rang = False
-        return self._task.uncancel() <= self._cancelling
-
-    def stop(self) -> None:
-        """Ring no more; what has rung for nothing, for the call had just ended, is taken back."""
-        self._timer.cancel()
-        if self._rang and self._task is not None:
-            self._task.uncancel()
 
 
 def _lasts_s(remaining_s: float) -> float:
