@@ -58,6 +58,7 @@ _CLOSE_S: Final = 0.5
 _HAND_OVER_S: Final = 1.0
 _HAND_OVER_POLL_S: Final = 0.02
 _LAST_WORDS_S: Final = 1.0  # for the error events of what did not end within `drain`
+_wall_clock: Final = time.time  # noqa: TID251 - timestamps to show, not durations
 
 
 class Router:
@@ -337,10 +338,6 @@ def _link_local_hosts(config: Config) -> frozenset[str]:
 
 def _new_id(prefix: str) -> str:
     return f"{prefix}{random.getrandbits(120):030x}"
-
-
-def _wall_clock() -> float:
-    return time.time()  # noqa: TID251 - a timestamp to show, not a duration
 
 
 def _shown(listen: str, tls: ssl.SSLContext | None) -> str:

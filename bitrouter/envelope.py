@@ -202,6 +202,19 @@ def _locate_compact(body: bytes, fields: Fields) -> dict[str, Member] | None:
     return members if position == len(body) else None
 
 
+def _place_in_compact(body: bytes, fields: Fields, name: str) -> Member | None:
+    """The same for one member alone, which takes half the time."""
+    position = 1
+    found = None
+    for key, raw in fields.items():
+        value = position + len(key) + 3
+        end = value + len(raw)
+        if key == name:
+            found = Member(position, value, end)
+        position = end + 1
+    return found if position == len(body) else None
+
+
 def _walk(body: bytes, fields: Fields) -> dict[str, Member]:
     opening = _START.match(body)
     position = opening.end() if opening else 0
@@ -255,7 +268,7 @@ def replace_value(body: bytes, fields: Fields, name: str, value: bytes) -> bytes
 
     Raises InvalidRequest for a duplicate key, KeyError when there is no such member.
     """
-    member = locate(body, fields)[name]
+    member = _place_in_compact(body, fields, name) or locate(body, fields)[name]
     if len(body) < _LARGE:
         return b"".join((body[: member.value], value, body[member.end :]))
     if len(body) > LARGE:

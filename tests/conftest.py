@@ -36,9 +36,11 @@ def _logging_as_it_was() -> Iterator[None]:
     root = logging.getLogger()
     levels = {name: logging.getLogger(name).level for name in ("", "bitrouter", "aiohttp.server")}
     handlers, listeners = root.handlers[:], log.listeners[:]
+    message_listeners = log.message_listeners[:]
     yield
     root.handlers[:] = handlers
     log.listeners[:] = listeners
+    log.message_listeners[:] = message_listeners
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
 

@@ -119,23 +119,26 @@ def measure(body: bytes) -> Size:
 
 
 def _size(body: Any) -> Size:
-    names = messages = tokens_given = 0
+    messages = tokens_given = 0
+    names: list[str] = []
     texts: list[str] = []
     hidden: list[Any] = []
     values = [body]
     for node in values:  # which grows meanwhile
-        if isinstance(node, str):
+        # The decoder makes no subclasses: to compare types takes half the time of isinstance.
+        kind = type(node)
+        if kind is str:
             texts.append(node)
-        elif isinstance(node, dict):
+        elif kind is dict:
             messages += "role" in node
-            names += _bytes_of("".join(node))
+            names += node
             for name, value in node.items():
                 (hidden if name in _NOT_SHOWN else values).append(value)
-        elif isinstance(node, list):
+        elif kind is list:
             values += node
             tokens_given += [*map(type, node)].count(int)  # without bool, which is another type
     size = _texts(texts)
-    size.names = names
+    size.names = _bytes_of("".join(names))
     size.messages = messages
     size.values = len(values)
     size.tokens_given = tokens_given
@@ -146,6 +149,10 @@ def _size(body: Any) -> Size:
 def _texts(texts: list[str]) -> Size:
     """What some texts are."""
     size = Size()
+    together = "".join(texts)
+    if max(map(len, texts), default=0) <= _MEDIA_CHARS and not _may_point(together):
+        size.text = _bytes_of(together)  # as of nearly all requests that are short
+        return size
     said = []
     for text in texts:
         if len(text) > _MEDIA_CHARS or text.startswith(_POINTERS):
@@ -157,6 +164,11 @@ def _texts(texts: list[str]) -> Size:
         said.append(text)
     size.text = _bytes_of("".join(said))
     return size
+
+
+def _may_point(text: str) -> bool:
+    """Whether one of the texts that make up `text` may begin with one of `_POINTERS`."""
+    return "://" in text or _DATA in text
 
 
 def _bytes_within(values: list[Any]) -> int:

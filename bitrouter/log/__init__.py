@@ -5,17 +5,21 @@ gets in at all. A *request line* tells of one finished request; its *listeners* 
 *Repeats* of a warning are left out and counted; the *outlet* writes, so that nobody else waits.
 """
 
+from bitrouter.log.message import MessageWriter, log_message, message_listeners
 from bitrouter.log.request import RequestLine, RequestWriter, listeners, log_request
 from bitrouter.log.setup import describe_fault, dropped_lines, flush, set_up, tell_repeats
 
 __all__ = [
+    "MessageWriter",
     "RequestLine",
     "RequestWriter",
     "describe_fault",
     "dropped_lines",
     "flush",
     "listeners",
+    "log_message",
     "log_request",
+    "message_listeners",
     "set_up",
     "tell_repeats",
 ]

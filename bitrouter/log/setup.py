@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import orjson
 
+from bitrouter.log.message import MAX_MESSAGE_CHARS, MessageWriter, message_listeners
 from bitrouter.log.outlet import Outlet
 from bitrouter.log.repeats import Repeats
 from bitrouter.log.request import RequestWriter, listeners
 from bitrouter.log.text import MAX_VALUE_CHARS, plain
 
 _NAME: Final = "bitrouter"
-_MAX_MESSAGE_CHARS: Final = 1000
 _MAX_FRAMES: Final = 6
 
 
@@ -40,8 +40,10 @@ def set_up(level: str, log_format: str) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger(_NAME).setLevel(level.upper())
     listeners[:] = [one for one in listeners if not isinstance(one, RequestWriter)]
+    message_listeners[:] = [one for one in message_listeners if not isinstance(one, MessageWriter)]
     if level in ("debug", "info"):
         listeners.append(RequestWriter(outlet, log_format))
+        message_listeners.append(MessageWriter(outlet.write, log_format))
     # What a client sends that is not HTTP is no error of ours, and is answered.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
 
@@ -135,7 +137,7 @@ class _JSONFormatter(logging.Formatter):
             "time": _stamp(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": plain(record.getMessage(), _MAX_MESSAGE_CHARS),
+            "message": plain(record.getMessage(), MAX_MESSAGE_CHARS),
             **_fields(record),
         }
         if record.exc_info and record.exc_info[1]:
@@ -146,7 +148,7 @@ class _JSONFormatter(logging.Formatter):
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = " ".join(f"{name}={plain(value)}" for name, value in _fields(record).items())
-        message = plain(record.getMessage(), _MAX_MESSAGE_CHARS)
+        message = plain(record.getMessage(), MAX_MESSAGE_CHARS)
         text = f"{_stamp(record.created)} {record.levelname.lower():7} {message} {fields}".rstrip()
         if record.exc_info and record.exc_info[1]:
             text += f" fault={describe_fault(record.exc_info[1])}"

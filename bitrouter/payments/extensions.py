@@ -1,7 +1,6 @@
 """What a 402 offers beside its terms (x402.md, section 14). Prepared once for a configuration."""
 
 import re
-from collections.abc import Mapping
 from typing import Any, Final
 
 from bitrouter.errors import InvalidPayment
@@ -84,8 +83,8 @@ def identifier_of(payload: Payload) -> str | None:
     """The client's payment identifier, None if it has given none. Raises InvalidPayment."""
     extensions = payload.get("extensions")
     extension = extensions.get(IDENTIFIER) if isinstance(extensions, dict) else None
-    info = extension.get("info") if isinstance(extension, Mapping) else None
-    given = info.get("id") if isinstance(info, Mapping) else None
+    info = extension.get("info") if isinstance(extension, dict) else None
+    given = info.get("id") if isinstance(info, dict) else None
     if given is None:
         return None
     if not isinstance(given, str) or not _is_id(given):

@@ -20,6 +20,7 @@ from bitrouter.errors import (
     PaymentRequired,
     PaymentsUnavailable,
 )
+from bitrouter.log import log_message
 from bitrouter.payments.counters import Counters
 from bitrouter.payments.encoding import Undecodable, decode_header, encode_header
 from bitrouter.payments.extensions import SPONSORING, advertised, discovery, identifier_of
@@ -52,6 +53,7 @@ _NOT_PAID: Final = "payment_required"
 _NO_ALLOWANCE: Final = "permit2_allowance_required"
 _OTHER_FACILITATOR: Final = "upto_facilitator_mismatch"
 _RETRY_S: Final = 5.0
+_PAYMENT: Final = "payment %s by %s: %s, %s of %s units of %s"
 
 Answer = TypeVar("Answer")
 
@@ -72,12 +74,19 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A payment whose local checks have passed, and the name that the client gave it."""
+    """A payment whose local checks have passed, the header that it came in, and the name that the
+    client gave it.
+    """
 
     payment: Payment
     shop: Shop
-    header_digest: str
+    header: str
     name: str | None
+
+    @property
+    def header_digest(self) -> str:
+        """Of the payment as it was sent. Made when it is asked for, which is seldom."""
+        return _digest(self.header)
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -188,16 +197,15 @@ class Gate(Generic[Answer]):
             found = _find(payload, version, priced)
             if found is None:
                 continue
-            if version > 1:
-                check_echo(self._advertised(shop, order), payload.get("extensions"))
+            if version > 1 and (echo := payload.get("extensions")) is not None:
+                check_echo(self._advertised(shop, order), echo)
             authorization = self._check(found.terms, payload, version, shop)
             payment = Payment(authorization, payload, found.terms, found.decimals, price, version)
-            digest = hashlib.sha256(text.encode()).hexdigest()
             if name is not None and authorization.deferred:
                 # Whose payment it is, the facilitator alone can say. Until then a name is worth
                 # nothing without the signature: nobody else's is found, or taken away, by it.
-                name = f"{name}={digest}"
-            return Claim(payment, shop, digest, name)
+                name = f"{name}={_digest(text)}"
+            return Claim(payment, shop, text, name)
         raise PaymentRefused(_NO_MATCH, _why_no_match(payload, version, offered))
 
     def _check(self, terms: Terms, payload: Payload, version: int, shop: Shop) -> Authorization:
@@ -292,12 +300,12 @@ class Gate(Generic[Answer]):
             purchase.settled(receipt)
         if entry.state == "failed":
             self._ledger.rest(entry.payer, self._wall())
-        _log.log(
-            logging.INFO if receipt.success else logging.ERROR,
-            "payment %s by %s: %s, %s of %s units of %s, transaction %s%s",
-            *(entry.id, entry.payer, entry.state, entry.amount, entry.ceiling, entry.asset),
-            *(receipt.transaction or "none", f": {entry.error_reason}" * bool(entry.error_reason)),
-        )
+        told = (entry.id, entry.payer, entry.state, entry.amount, entry.ceiling, entry.asset)
+        transaction = receipt.transaction or "none"
+        if receipt.success:
+            log_message(_log.name, f"{_PAYMENT % told}, transaction {transaction}")
+        else:
+            _log.error(_PAYMENT + ", transaction %s: %s", *told, transaction, entry.error_reason)
 
     # -- the 402 --------------------------------------------------------------------------------
 
@@ -350,6 +358,10 @@ def _read(order: Order) -> tuple[Payload | None, int, str]:
             except Undecodable as error:
                 raise InvalidPayment(f"{name}: {error}") from None
     return None, 2, ""
+
+
+def _digest(header: str) -> str:
+    return hashlib.sha256(header.encode()).hexdigest()
 
 
 def _find(payload: Payload, version: int, priced: Sequence[Priced]) -> Priced | None:

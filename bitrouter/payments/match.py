@@ -76,6 +76,8 @@ def _same_address(sent: object, own: str) -> bool:
 
 def _holds_extra(sent: object, own: Mapping[str, str]) -> bool:
     """Whether the client kept every field of `extra`. It may have added some."""
+    if sent == own:
+        return True
     if not isinstance(sent, dict):
         return not own and sent is None
     return all(sent.get(key) == value for key, value in own.items())

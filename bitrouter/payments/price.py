@@ -96,6 +96,11 @@ class Quote(msgspec.Struct, frozen=True):
         return min(max(used, self.min_units), self.ceiling(decimals))
 
 
+@lru_cache(maxsize=64)
+def _parts(margin: Decimal) -> tuple[int, int]:
+    return margin.as_integer_ratio()
+
+
 def quote(price: Tariff, input_tokens: int, output_tokens: int, pricing: Pricing) -> Quote:
     """The quote for at most so many tokens. A flat price is what it is; any other gets the margin.
 
@@ -104,7 +109,7 @@ def quote(price: Tariff, input_tokens: int, output_tokens: int, pricing: Pricing
     total = price.most(input_tokens, output_tokens)
     if price.is_flat:
         return Quote(price, total, price.per, pricing.min_units)
-    margin, parts = pricing.margin.as_integer_ratio()
+    margin, parts = _parts(pricing.margin)
     return Quote(price, total * margin, price.per * parts, pricing.min_units)
 
 

@@ -9,7 +9,7 @@ from bitrouter.ir import Usage
 from bitrouter.payments.journal import Entry, Journal, State
 from bitrouter.payments.ledger import Ledger
 from bitrouter.payments.price import Quote
-from bitrouter.payments.settle import Settler, receipt_of
+from bitrouter.payments.settle import Settler, receipt_within
 from bitrouter.payments.terms import Authorization, Payload, Receipt, Terms
 
 
@@ -93,19 +93,14 @@ class Purchase:
     def _begin(self, usage: Usage) -> asyncio.Task[Receipt | None]:
         self._is_open = False
         payment = self.payment
-        entry = msgspec.structs.replace(
-            self._entry, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens
-        )
-        amount = payment.amount(usage)
-        return self._books.settler.start(entry, payment.payload, payment.terms, amount)
+        entry, amount = self._entry, payment.amount(usage)
+        return self._books.settler.start(entry, payment.payload, payment.terms, amount, usage)
 
     async def settle(self, usage: Usage, wait_s: float) -> Receipt | None:
         """Charge for what was used. None when the outcome is not known after `wait_s` seconds; it
         is found out all the same, and also when whoever waits here is cancelled.
         """
-        task = self._begin(usage)
-        done, _ = await asyncio.wait({task}, timeout=wait_s)
-        return receipt_of(task) if done else None
+        return await receipt_within(self._begin(usage), wait_s)
 
     def settled(self, receipt: Receipt) -> None:
         """The settlement has come to its end."""

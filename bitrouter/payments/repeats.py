@@ -41,6 +41,11 @@ class Repeats(Generic[Answer]):
         self._kept: OrderedDict[tuple[str, str], Repeat[Answer]] = OrderedDict()
         self._size = 0
 
+    @property
+    def keeps_any(self) -> bool:
+        """Whether any name stands for something."""
+        return bool(self._kept)
+
     def knows(self, payer: str, *names: str | None) -> bool:
         """Whether one of the names stands for something."""
         return any((payer, name) in self._kept for name in names)

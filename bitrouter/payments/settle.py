@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from bitrouter import log
+from bitrouter.ir import Usage
 from bitrouter.payments.alerts import Alerts
 from bitrouter.payments.counters import Counters
 from bitrouter.payments.facilitator import Facilitator, FacilitatorDenied, FacilitatorDown
@@ -107,9 +108,15 @@ class Settler:
     # -- what callers do ----------------------------------------------------------------------
 
     def start(
-        self, entry: Entry, payload: Payload, terms: Terms, amount: int
+        self,
+        entry: Entry,
+        payload: Payload,
+        terms: Terms,
+        amount: int,
+        usage: Usage | None = None,
     ) -> asyncio.Task[Receipt | None]:
         """Begin to settle `amount` of the asset's smallest units; 0 releases the authorisation.
+        `usage` is what it is charged for, and is kept with it.
 
         `terms` are those that were verified, with the ceiling. The task's result is the receipt, or
         None if the program ends before there is one. Cancelling whoever waits for it does not end
@@ -119,7 +126,14 @@ class Settler:
         allowed = amount in (0, ceiling) if terms.scheme == "exact" else 0 <= amount <= ceiling
         if not allowed:
             raise ValueError(f"{amount} units of a {terms.scheme} payment of {ceiling}")
-        begun = self._changed(entry, "settling", amount=amount)
+        spent = usage or entry
+        begun = self._changed(
+            entry,
+            "settling",
+            amount=amount,
+            input_tokens=spent.input_tokens,
+            output_tokens=spent.output_tokens,
+        )
         return self._begin(_Job(begun, payload, terms, resumed=False))
 
     async def settle(
@@ -129,11 +143,7 @@ class Settler:
 
         The settlement goes on then, and `on_final` tells its end.
         """
-        task = self.start(entry, payload, terms, amount)
-        # Not wait_for, which would cancel it, and not a shield: when whoever called this is
-        # cancelled, nothing is left over.
-        done, _ = await asyncio.wait({task}, timeout=wait_s)
-        return receipt_of(task) if done else None
+        return await receipt_within(self.start(entry, payload, terms, amount), wait_s)
 
     async def resume(self) -> list[Entry]:
         """Take up what the journal says was not finished, once, before the first request.
@@ -376,11 +386,29 @@ class Settler:
         return msgspec.structs.replace(entry, state=state, updated_at=self._wall(), **changes)
 
 
-def receipt_of(task: asyncio.Task[Receipt | None]) -> Receipt | None:
-    """How a settlement's task that is done ended; None for one that was cancelled, or that a fault
-    of ours has ended.
+async def receipt_within(task: asyncio.Task[Receipt | None], wait_s: float) -> Receipt | None:
+    """How a settlement's task ended; None if it has not after `wait_s` seconds, was cancelled, or
+    was ended by a fault of ours. It goes on, also when whoever waits here is cancelled.
     """
-    return None if task.cancelled() or task.exception() is not None else task.result()
+    # What asyncio.wait does, for one task and 5 us less of 14 (CPython 3.11). Not wait_for, which
+    # would cancel it, and not a shield: when whoever called this is cancelled, nothing is left.
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    timer = loop.call_later(wait_s, wake)
+    task.add_done_callback(wake)
+    try:
+        await waiter
+    finally:
+        timer.cancel()
+        task.remove_done_callback(wake)
+    if not task.done() or task.cancelled() or task.exception() is not None:
+        return None
+    return task.result()
 
 
 def _receipt(job: _Job, *, success: bool, error_reason: str | None = None) -> Receipt:

@@ -1,5 +1,6 @@
 """One attempt: a request asked of one endpoint, up to the point where the answer is certain."""
 
+import asyncio
 import functools
 import re
 from collections.abc import Callable, Coroutine

@@ -24,6 +24,7 @@ from bitrouter.payments.repeats import Repeat
 from bitrouter.payments.shop import Work
 from bitrouter.payments.terms import Receipt
 from bitrouter.protocols.base import Bound
+from bitrouter.server.alarm import Alarm
 from bitrouter.server.aside import aside
 from bitrouter.server.attempt import is_large
 from bitrouter.server.receipts import PaymentView
@@ -84,16 +85,17 @@ class Till:
 
     async def _produced(self, produce: Produce, purchase: Purchase) -> Answer:
         """What `produce` gives, in time to be settled. Raises PaymentOutlasted."""
-        clock = asyncio.timeout(_lasts_s(self.gate.remaining_s(purchase.payment)))
+        alarm = Alarm(_lasts_s(self.gate.remaining_s(purchase.payment)))
         try:
-            async with clock:
-                return await produce()
-        except TimeoutError as error:
-            if not clock.expired():
+            return await produce()
+        except asyncio.CancelledError as error:
+            if not alarm.is_the_cause():
                 raise
             raise PaymentOutlasted(
                 "the call took longer than the payment's signature is good for; nothing was charged"
             ) from error
+        finally:
+            alarm.stop()
 
     async def find(self, request_id: str) -> PaymentView | None:
         """What is known of the payment of a request. Raises OSError when it cannot be read."""
@@ -165,7 +167,7 @@ class Till:
 
     def _repeated(self, claim: Claim, order: Order) -> Repeat[WholeAnswer] | None:
         payer, repeats = claim.payment.authorization.payer, self.gate.repeats
-        if not repeats.knows(payer, claim.name, _unnamed(claim)):
+        if not repeats.keeps_any or not repeats.knows(payer, claim.name, _unnamed(claim)):
             return None  # as of nearly all: what is asked need not be hashed
         given = (claim.header_digest, order.digest(), monotonic())
         found = None if claim.name is None else repeats.find(payer, claim.name, *given)
@@ -181,11 +183,14 @@ class Till:
         )
 
     def _end(self, claim: Claim, answer: WholeAnswer | None) -> None:
+        repeats = self.gate.repeats
+        if not repeats.keeps_any:  # as nearly always
+            return
         size = len(answer.body) if answer is not None else 0
         payer = claim.payment.authorization.payer
         if claim.name is not None:
-            self.gate.repeats.end(payer, claim.name, answer, size)
-        self.gate.repeats.end(payer, _unnamed(claim), answer, size)
+            repeats.end(payer, claim.name, answer, size)
+        repeats.end(payer, _unnamed(claim), answer, size)
 
     # -- streams --------------------------------------------------------------------------------
 

@@ -121,6 +121,52 @@ def test_a_log_that_cannot_be_written_fails_no_request() -> None:
     log.RequestWriter(BrokenStream(), "text")(line())
 
 
+# -- the line of a payment --------------------------------------------------------------------
+
+
+def test_a_message_past_stdlibs_logging_is_written_as_one_of_its_own_would_be(
+    stderr: Stderr,
+) -> None:
+    for log_format in FORMATS:
+        log.set_up("info", log_format)
+        log.log_message("bitrouter.payments", "payment 7: settled")
+        logging.getLogger("bitrouter.payments").info("payment 7: settled")
+        direct, ordinary = stderr.getvalue().splitlines()
+        if log_format == "json":
+            one, other = json.loads(direct), json.loads(ordinary)
+            assert list(one) == list(other)
+            assert one.pop("time")[:16] <= other.pop("time")[:16]
+            assert one == other
+        else:
+            assert direct.partition(" ")[2] == ordinary.partition(" ")[2]
+            assert len(direct) == len(ordinary)
+
+
+@pytest.mark.parametrize("log_format", FORMATS)
+@pytest.mark.parametrize("text", ["a\nb", "a\x1b[31m", "a\u202eb", "a\ud800b", "x" * 5000])
+def test_a_message_can_neither_forge_nor_flood(stderr: Stderr, log_format: str, text: str) -> None:
+    log.set_up("info", log_format)
+    log.log_message("bitrouter.payments", text)
+    written = stderr.getvalue()
+    assert written.count("\n") == 1
+    assert written[:-1].isprintable()
+    assert len(written) < 1500
+
+
+def test_below_info_no_message_is_written_and_set_up_again_none_twice(stderr: Stderr) -> None:
+    log.set_up("warning", "text")
+    log.log_message("bitrouter.payments", "one")
+    log.set_up("info", "text")
+    log.set_up("info", "text")
+    log.log_message("bitrouter.payments", "two")
+    written = stderr.getvalue()
+    assert (written.count("one"), written.count("two")) == (0, 1)
+
+
+def test_a_message_that_cannot_be_written_fails_nothing() -> None:
+    log.MessageWriter(BrokenStream().write, "text")("bitrouter.payments", "told to nobody")
+
+
 # -- other lines ----------------------------------------------------------------------------
 
 
