@@ -226,10 +226,12 @@ class Wire(ResponseHandler):
         content = self.content
         if content is None or not data.endswith(_EVENT_AND_CHUNK_END):
             return False
-        if content._eof or self._exception or self._reading_paused or self.encoding:
-            return False
         splits = content._http_chunk_splits
-        return bool(splits) and splits[-1] == content.total_bytes
+        if not splits or content._eof:
+            return False
+        if self._exception or self._reading_paused or self.encoding:
+            return False
+        return splits[-1] == content.total_bytes
 
     def _pass_by(self, data: bytes) -> bool:
         """Hand on what is in `data`, if that is one chunk, whole, with nothing but its size before

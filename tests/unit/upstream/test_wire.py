@@ -267,12 +267,13 @@ async def test_what_is_no_chunk_ends_the_answer(wire: Wire, wrong: bytes) -> Non
 
 async def test_after_an_error_of_framing_no_chunk_passes_by_the_parser(wire: Wire) -> None:
     taken: list[bytes] = []
-    await pumping(wire, taken)
+    task = await pumping(wire, taken)
     wire.data_received(chunk(EVENT))
     wire.data_received(b"zz\r\n" + EVENT + b"\r\n")
     wire.data_received(chunk(EVENT))
 
     assert taken == [EVENT]
+    task.cancel()
 
 
 async def test_chunks_of_a_compressed_answer_are_all_parsed() -> None:
