@@ -52,16 +52,29 @@ class SSEDecoder:
 
     def feed(self, chunk: bytes) -> list[SSEEvent]:
         """The events that `chunk` completes."""
-        if (
-            chunk.find(b"\n") == len(chunk) - 2  # one line and a blank one: nearly every chunk
-            and chunk.startswith(b"data: ")
-            and chunk.endswith(b"\n\n")
-            and 8 < len(chunk) <= self._max_event_bytes
-            and not (self._pending or self._has_cr or b"\r" in chunk)
+        if self._pending or self._has_cr or b"\r" in chunk:
+            return self._feed_any(chunk)
+        end = len(chunk) - 2
+        if end >= self._max_event_bytes or not chunk.endswith(b"\n\n"):
+            return self._feed_any(chunk)
+        # Nearly every chunk is one event: its data in one line, with its name before that or not.
+        cut = chunk.find(b"\n")
+        if cut == end and chunk.startswith(b"data: "):
+            event = SSEEvent(b"", chunk[6:end])
+        elif (
+            chunk.startswith(b"event: ")
+            and chunk.startswith(b"data: ", cut + 1)
+            and chunk.find(b"\n", cut + 1) == end
         ):
-            self._started = True
-            self.passed = chunk
-            return [SSEEvent(b"", chunk[6:-2])]
+            event = SSEEvent(chunk[7:cut], chunk[cut + 7 : end])
+        else:
+            return self._feed_any(chunk)
+        self._started = True
+        self.passed = chunk
+        return [event] if event.data else []
+
+    def _feed_any(self, chunk: bytes) -> list[SSEEvent]:
+        """The same for a chunk that is not one event."""
         if self._has_cr or b"\r" in chunk:
             return self._feed_with_cr(chunk)
         if self._pending:

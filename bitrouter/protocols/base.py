@@ -235,7 +235,7 @@ def decode_body(
         words, _, path = str(error).partition(" - at `$")
         place = (where + path.removesuffix("`")).removeprefix(".")
         raise InvalidRequest(f"{place or 'the body'}: {words[:1].lower()}{words[1:]}") from error
-    except _NOT_DECODED as error:
+    except NOT_DECODED as error:
         raise InvalidRequest(f"{where or 'the body'} cannot be read: {error}") from error
 
 
@@ -243,19 +243,28 @@ def decode_part(decoder: "msgspec.json.Decoder[T]", data: bytes) -> T | None:
     """Decode what is only being watched; None when it is not what was expected."""
     try:
         return decoder.decode(data)
-    except _NOT_DECODED:
+    except NOT_DECODED:
         return None
 
 
 # UnicodeDecodeError: msgspec looks at the encoding only of the strings that it hands out.
-_NOT_DECODED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+NOT_DECODED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _any_json: Final = msgspec.json.Decoder(msgspec.Raw)
 _object: Final = msgspec.json.Decoder(Fields)
+
+check_json: Final = _any_json.decode
+"""Raises one of NOT_DECODED for what is not one JSON value, complete. For whoever looks at every
+event of a stream; all else has `is_json`.
+"""
 
 
 def is_json(data: bytes) -> bool:
     """Whether `data` is one JSON value, complete."""
-    return decode_part(_any_json, data) is not None
+    try:
+        check_json(data)
+    except NOT_DECODED:
+        return False
+    return True
 
 
 def is_json_object(data: bytes) -> bool:
@@ -271,7 +280,7 @@ def brief(data: bytes) -> bytes:
         return data
     try:
         return outline(data, NEAR_TOP).text
-    except _NOT_DECODED:
+    except NOT_DECODED:
         return b""
 
 
@@ -280,7 +289,7 @@ def watch_answer(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T | None:
     if len(body) > LARGE:
         try:
             body = outline(body, 1).text
-        except _NOT_DECODED as error:
+        except NOT_DECODED as error:
             raise BadResponse("the upstream's answer is not complete JSON") from error
     return decode_answer(decoder, body)
 
@@ -294,10 +303,10 @@ def decode_answer(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T | None:
         return decoder.decode(body)
     except msgspec.ValidationError:
         pass
-    except _NOT_DECODED as error:
+    except NOT_DECODED as error:
         raise BadResponse("the upstream's answer is not complete JSON") from error
     try:
         _any_json.decode(body)  # the typed decode stopped at the surprise, this one goes on
-    except _NOT_DECODED as error:
+    except NOT_DECODED as error:
         raise BadResponse("the upstream's answer is not complete JSON") from error
     return None

@@ -32,6 +32,7 @@ class OutStream(web.StreamResponse):
         """See web.StreamResponse."""
         writer = await super().prepare(request)
         self._protocol = cast("BaseProtocol", request.protocol)
+        self._writer = cast("StreamWriter", writer)
         return writer
 
     def commit(self) -> None:
@@ -48,12 +49,12 @@ class OutStream(web.StreamResponse):
         transport = protocol.transport
         if transport is None or transport.is_closing():
             raise ClientConnectionResetError("Cannot write to closing transport")
-        writer = cast("StreamWriter", self._payload_writer)
+        writer = self._writer
         if writer.chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         transport.write(data)
         writer.output_size += len(data)  # as `write` does: the metrics have it
-        return not protocol.writing_paused
+        return not protocol._paused
 
     async def write_aside(self, data: bytes) -> None:
         """Write what is no part of the answer: a sign of life between two of its events."""

@@ -219,14 +219,15 @@ class _Pour:
     bytes that it took are in `data`, still to be written, or the error that they made in `error`.
     """
 
-    __slots__ = ("_keepalive", "_out", "_transform", "_upstream", "data", "error")
+    __slots__ = ("_feed", "_keepalive", "_progressed", "_transform", "_write", "data", "error")
 
     def __init__(
         self, out: OutStream, upstream: UpstreamResponse, transform: Transform, keepalive: Keepalive
     ) -> None:
-        self._out = out
-        self._upstream = upstream
+        self._write = out.write_now
+        self._progressed = upstream.progressed
         self._transform = transform
+        self._feed = transform.feed
         self._keepalive = keepalive
         self.data = b""
         self.error: UpstreamError | None = None
@@ -235,19 +236,19 @@ class _Pour:
         """See upstream.response.Take."""
         transform = self._transform
         try:
-            data = transform.feed(chunk)
+            data = self._feed(chunk)
         except UpstreamError as error:
             self.error = error
             return False
         if transform.progressed:
-            self._upstream.progressed()
+            self._progressed()
         if transform.complete or transform.failed is not None:
             self.data = data
             return False
         if not data:
             return transform.held <= LARGE_EVENT
         self._keepalive.quiet = False
-        return self._out.write_now(data)
+        return self._write(data)
 
     def given_back(self) -> bytes:
         """What is still to be written, once."""

@@ -157,7 +157,7 @@ class Lane:
         except BaseException:
             answer.close()
             raise
-        wire.content = content
+        wire.content, wire.encoding = content, message.compression
         return UpstreamResponse(message.code, message.headers, content, answer, timer)
 
 

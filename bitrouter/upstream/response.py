@@ -117,9 +117,12 @@ class UpstreamResponse:
         finally:
             self.timer.wait_ends()
 
-    def progressed(self) -> None:
-        """What was handed on last was worth something: the wait for more begins anew."""
-        self.timer.wait_begins()
+    @property
+    def progressed(self) -> Callable[[], None]:
+        """To be called when what was handed on last was worth something: the wait for more begins
+        anew. It is the timer's own function, for whoever keeps it and calls it for each event.
+        """
+        return self.timer.wait_begins
 
     @property
     def longest_silence_s(self) -> float:

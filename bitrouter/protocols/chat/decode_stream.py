@@ -56,15 +56,18 @@ class _Candidate:
             reasoning = pieces.reasoning_of(delta)
             if reasoning:
                 out.append(Delta(self._open("reasoning", out), reasoning))
-            if delta.content:
-                self._say(pieces.text_of(delta.content), choice.logprobs, out)
+            content = delta.content
+            if content:
+                text = content if isinstance(content, str) else pieces.text_of(content)
+                self._say(text, choice.logprobs, out)
             if delta.refusal and isinstance(delta.refusal, str):
                 self.has_refusal = True
                 logprobs = pieces.logprobs_of(choice.logprobs) or ()
                 out.append(Delta(self._open("refusal", out), delta.refusal, logprobs))
             if delta.annotations:
                 self._cite(delta.annotations, out)
-            self._call(delta, out)
+            if delta.tool_calls or delta.function_call is not None:  # an empty list is not a call
+                self._call(delta, out)
         if choice.finish_reason:  # some servers say "" where null is meant
             self.word = choice.finish_reason
 
@@ -110,10 +113,10 @@ class _Candidate:
             out.append(Cited(block.index, citation))
 
     def _call(self, delta: types.Delta, out: list[Event]) -> None:
-        if delta.tool_calls:  # an empty list is not a call
+        if delta.tool_calls:
             for piece in delta.tool_calls:
                 self.calls.add(piece, out)
-        elif delta.function_call is not None:
+        else:
             self.calls.add(types.ToolCall(index=_LEGACY_INDEX, function=delta.function_call), out)
 
 
@@ -145,7 +148,9 @@ class ChatStreamDecoder:
         if chunk.error or event.name == b"error" or not chunk.choices:
             return self._read_special(event, chunk)
         out: list[Event] = []
-        self._start(chunk, out)
+        if not self._started:
+            self._started = True
+            out.append(Start(string(chunk.id), string(chunk.model)))
         for choice in chunk.choices:
             index = choice.index or 0
             candidate = self._candidates.get(index)
@@ -163,11 +168,6 @@ class ChatStreamDecoder:
         if self._candidates and all(one.word for one in self._candidates.values()):
             return self._conclude()
         return self._fail(Failure(502, _CUT))
-
-    def _start(self, chunk: types.Completion, out: list[Event]) -> None:
-        if not self._started:
-            self._started = True
-            out.append(Start(string(chunk.id), string(chunk.model)))
 
     def _conclude(self) -> list[Event]:
         """The end of the answer. Without a finish reason it is inferred: the server said [DONE]."""

@@ -45,6 +45,7 @@ class ChatPassthrough(SSEPassthrough):
     """Keeps the last few chunks, which are where usage and finish reason stand, undecoded."""
 
     end_marker = b"data: [DONE]\n\n"
+    end_word = _DONE
 
     def __init__(self, max_event_bytes: int, *, hides_usage: bool = False) -> None:
         super().__init__(max_event_bytes)
@@ -53,22 +54,19 @@ class ChatPassthrough(SSEPassthrough):
 
     def observe(self, event: SSEEvent) -> None:
         """Remember a chunk; look into it only if it may be an error."""
-        if event.data == _DONE:
+        data = event.data
+        if data == _DONE:
             self.complete = True
             return
-        if b'"error"' in event.data:
-            self.failed = openai.failure_in(event.data) or self.failed
-        self._last.append(event.data)
+        if b'"error"' in data:
+            self.failed = openai.failure_in(data) or self.failed
+        self._last.append(data)
         if self._hides_usage and _is_about_usage(event):
             self.leaves_out = True
 
     def is_kept(self, event: SSEEvent) -> bool:
         """The chunk that we have asked for is not the client's."""
         return self.is_whole(event) and not (self._hides_usage and _is_about_usage(event))
-
-    def is_whole(self, event: SSEEvent) -> bool:
-        """The marker is the one thing here that is not JSON."""
-        return event.data == _DONE or super().is_whole(event)
 
     def conclude(self) -> None:
         """A finish reason ends an answer, though the marker [DONE] never came."""
