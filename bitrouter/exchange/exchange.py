@@ -121,7 +121,7 @@ class PassedThrough:
             request = self.codec.translator.without_foreign(request)
         if inquiry.metering is None:
             return request
-        traits = _recipient(endpoint, self.codec).traits
+        traits = _callee(endpoint, self.codec).recipient.traits
         return self.codec.metered(request, traits, inquiry.metering.limit)
 
     @property
@@ -145,7 +145,19 @@ class PassedThrough:
         return Refusal(failure, b"" if is_page else body)
 
 
-_ENDPOINT_SLOT: Final = "recipient"
+_JSON: Final = CONTENT_TYPES[Framing.WHOLE]
+_ENDPOINT_SLOT: Final = "callee"
+_NOTHING: Final[tuple[str, ...]] = ()
+
+
+class _Callee(msgspec.Struct, frozen=True):
+    """What is the same in every translation for an endpoint: the model, and how it is asked for an
+    answer or a stream, without the body, which is a call's own.
+    """
+
+    recipient: Recipient
+    whole: Request
+    stream: Request
 
 
 class Translated:
@@ -159,17 +171,13 @@ class Translated:
         self.codec = codec
         self._inquiry = inquiry
         self._means = means
-        self._asked = means.memory.complete(inquiry.owner, inquiry.asked())
-        self._encoded = codec.translator.encode_request(self._asked, _recipient(endpoint, codec))
-        self.framing = Framing.SSE if self._asked.stream else Framing.WHOLE
-        self.dropped = _client_names(self._asked, self._encoded)
-        upstream_request = Request(
-            operation=codec.operations[0],
-            model=endpoint.model_id,
-            stream=self._asked.stream,
-            framing=self.framing,
-            body=self._encoded.body,
-            fields={},
+        self._asked = asked = means.memory.complete(inquiry.owner, inquiry.asked())
+        callee = _callee(endpoint, codec)
+        self._encoded = encoded = codec.translator.encode_request(asked, callee.recipient)
+        upstream_request = callee.stream if asked.stream else callee.whole
+        self.framing = upstream_request.framing
+        self.dropped = (
+            _client_names(asked, encoded) if asked.dropped or encoded.dropped else _NOTHING
         )
         self.call = plan(
             codec,
@@ -178,8 +186,8 @@ class Translated:
             target,
             inquiry.header,
             request_id=inquiry.request_id,
-            own_headers=self._encoded.headers,
-            body=self._encoded.body,
+            own_headers=encoded.headers,
+            body=encoded.body,
         )
 
     @property
@@ -192,7 +200,7 @@ class Translated:
         answer = restored(self.codec.translator.decode_answer(body), self._encoded)
         self._means.memory.keep_answer(self._inquiry.owner, answer)
         written = self._inquiry.codec.translator.encode_answer(answer, self._reply())
-        return Whole(written, answer.usage, CONTENT_TYPES[Framing.WHOLE])
+        return Whole(written, answer.usage, _JSON)
 
     def transform(self, max_event_bytes: int) -> Transform:
         """See TranslatedStream."""
@@ -211,33 +219,46 @@ class Translated:
 
     def _reply(self) -> Reply:
         inquiry = self._inquiry
+        means = self._means
         return Reply(
-            request=inquiry.request,
-            asked=self._asked,
-            created_s=int(self._means.wall()),
-            mint=self._means.mint,
-            request_id=inquiry.request_id,
+            inquiry.request, self._asked, int(means.wall()), means.mint, inquiry.request_id
         )
+
+
+def _callee(endpoint: Endpoint, codec: Codec) -> _Callee:
+    """Worked out once for each endpoint."""
+    slot = (_ENDPOINT_SLOT, codec.name)
+    callee: _Callee | None = endpoint.prepared.get(slot)
+    if callee is None:
+        callee = endpoint.prepared[slot] = _Callee(
+            _recipient(endpoint, codec),
+            _upstream_request(endpoint, codec, Framing.WHOLE),
+            _upstream_request(endpoint, codec, Framing.SSE),
+        )
+    return callee
 
 
 def _recipient(endpoint: Endpoint, codec: Codec) -> Recipient:
-    """The model at the endpoint, worked out once for each endpoint."""
-    slot = (_ENDPOINT_SLOT, codec.name)
-    recipient: Recipient | None = endpoint.prepared.get(slot)
-    if recipient is None:
-        model = endpoint.model
-        recipient = Recipient(
-            endpoint.model_id,
-            traits_of(endpoint.provider, codec.api_protocol, endpoint.model_id),
-            model.max_output_tokens if model else None,
-        )
-        endpoint.prepared[slot] = recipient
-    return recipient
+    model = endpoint.model
+    return Recipient(
+        endpoint.model_id,
+        traits_of(endpoint.provider, codec.api_protocol, endpoint.model_id),
+        model.max_output_tokens if model else None,
+    )
+
+
+def _upstream_request(endpoint: Endpoint, codec: Codec, framing: Framing) -> Request:
+    return Request(
+        operation=codec.operations[0],
+        model=endpoint.model_id,
+        stream=framing is Framing.SSE,
+        framing=framing,
+        body=b"",
+        fields={},
+    )
 
 
 def _client_names(asked: ir.Request, encoded: Encoded) -> tuple[str, ...]:
     """What could not be carried, under the names that the client gave it, each once."""
-    if not (asked.dropped or encoded.dropped):
-        return ()
     names = [*asked.dropped, *(asked.spellings.get(one, one) for one in encoded.dropped)]
     return tuple(dict.fromkeys(names))

@@ -74,9 +74,10 @@ class Inquiry:
     def asked(self) -> ir.Request:
         """What the request means. Raises InvalidRequest."""
         if self._asked is None:
-            check_depth(self.request.body, self._max_depth)
-            refuse_duplicates(self.request.body, self.request.fields)
-            asked = self.codec.translator.decode_request(self.request)
+            request = self.request
+            check_depth(request.body, self._max_depth)
+            refuse_duplicates(request.body, request.fields)
+            asked = self.codec.translator.decode_request(request)
             if self.metering is not None and asked.max_tokens is None:
                 asked = msgspec.structs.replace(asked, max_tokens=self.metering.limit)
             self._asked = asked

@@ -80,7 +80,10 @@ class Memory:
     def keep_answer(self, owner: str, answer: Answer) -> None:
         """The same for every candidate of an answer."""
         for candidate in answer.candidates:
-            self.keep(owner, candidate.blocks)
+            for block in candidate.blocks:
+                if isinstance(block, ToolCall):
+                    self.keep(owner, candidate.blocks)
+                    break
 
     def complete(self, owner: str, request: Request) -> Request:
         """The request with what its calls came with, wherever the client has dropped it."""

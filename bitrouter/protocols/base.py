@@ -190,7 +190,9 @@ def path_spellings(suffix: str) -> tuple[str, ...]:
     return (f"/v1{suffix}", suffix, f"/v1/v1{suffix}")
 
 
-_KINDS: Final = {ord("["): "an array", ord("{"): "an object", ord('"'): "a string"}
+_KINDS: Final = {ord("["): "an array", ord("{"): "an object", ord('"'): "a string"} | dict.fromkeys(
+    b"-0123456789", "a number"
+)
 
 
 def require(fields: Fields, name: str, *kinds: str) -> None:
@@ -201,9 +203,7 @@ def require(fields: Fields, name: str, *kinds: str) -> None:
     raw = fields.get(name)
     if raw is None:
         raise InvalidRequest(f"{name} is required: {' or '.join(kinds)}")
-    first = memoryview(raw)[0]
-    kind = _KINDS.get(first, "a number" if first == 0x2D or 0x30 <= first <= 0x39 else "")
-    if kind not in kinds:
+    if _KINDS.get(memoryview(raw)[0]) not in kinds:
         raise InvalidRequest(f"{name} must be {' or '.join(kinds)}")
 
 

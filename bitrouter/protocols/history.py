@@ -33,14 +33,16 @@ def plain_turns(messages: Sequence[Message]) -> list[tuple[Role, str]] | None:
     turns: list[tuple[Role, str]] = []
     expected: Role = "user"
     for message in messages:
-        if message.role != expected or len(message.blocks) != 1:
+        blocks = message.blocks
+        if message.role != expected or len(blocks) != 1:
             return None
-        only = message.blocks[0]
+        only = blocks[0]
         if not isinstance(only, Text) or only.cache is not None or only.citations:
             return None
-        if not only.text.strip():
+        text = only.text
+        if not text or text.isspace():  # where strip would copy a long one
             return None
-        turns.append((expected, only.text))
+        turns.append((expected, text))
         expected = "assistant" if expected == "user" else "user"
     return turns or None
 

@@ -62,21 +62,25 @@ def decode_turns(
             raise InvalidRequest(
                 f"messages[{place}].role: {turn.role!r:.40} is not one of user, assistant, system"
             )
-        blocks = _read(turn.content, f"messages[{place}].content", _IN_TURNS[role], dropped)
-        if role == "assistant":
-            blocks = _with_signed_calls(blocks)
+        content = turn.content
+        if isinstance(content, str):
+            blocks: list[Block] = [Text(content)]
+        else:
+            blocks = _read(content, f"messages[{place}].content", _IN_TURNS[role], dropped)
+            if role == "assistant":
+                blocks = _with_signed_calls(blocks)
         if role == "system" and not messages:
-            leading += cast(list[Text], blocks)
+            leading += cast("list[Text]", blocks)
         else:
             messages.append(Message(role, blocks))
     return leading, messages
 
 
-def decode_texts(content: Content | None, where: str, dropped: list[str]) -> list[Text]:
+def decode_texts(content: Content, where: str, dropped: list[str]) -> list[Text]:
     """Content that may be text alone, such as `system`."""
-    if content is None:
-        return []
-    return cast(list[Text], _read(content, where, _TEXT_ALONE, dropped))
+    if isinstance(content, str):
+        return [Text(content)]
+    return cast("list[Text]", _read(content, where, _TEXT_ALONE, dropped))
 
 
 def mark(control: types.CacheControl | None) -> CacheMark | None:

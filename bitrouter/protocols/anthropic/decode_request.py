@@ -54,7 +54,9 @@ def _decode(request: Request) -> ir.Request:
     body = decode_body(_request, request.body)
     dropped = unknown_members(request.fields, _KNOWN)
     leading, messages = decode_turns(body.messages, dropped)
-    system = [*decode_texts(body.system, "system", dropped), *leading]
+    system = leading
+    if body.system is not None:
+        system = [*decode_texts(body.system, "system", dropped), *leading]
     asked = ir.Request(
         request.model,
         messages,
@@ -65,11 +67,12 @@ def _decode(request: Request) -> ir.Request:
         temperature=body.temperature,
         top_p=body.top_p,
         top_k=body.top_k,
-        stop=tuple(body.stop_sequences or ()),
-        cache=mark(body.cache_control),
+        stop=tuple(body.stop_sequences) if body.stop_sequences else (),
         dropped=dropped,
         spellings=_SPELLINGS,
     )
+    if body.cache_control is not None:
+        asked.cache = mark(body.cache_control)
     _decode_settings(asked, request, body)
     if body.tools or body.mcp_servers:
         _decode_tools(asked, body)

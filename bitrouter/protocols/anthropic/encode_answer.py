@@ -1,6 +1,7 @@
 """A whole answer for a Messages client (protocols.md, 1.3 and 2.7)."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -11,16 +12,19 @@ from bitrouter.protocols.anthropic.tool_input import input_object, input_object_
 from bitrouter.protocols.anthropic.usage import usage_fields
 from bitrouter.protocols.translator import Reply
 
+_CUT: Final = ("length", "context")
+_encode: Final = msgspec.json.Encoder().encode
+
 
 def encode_answer(answer: Answer, reply: Reply) -> bytes:
     """The first candidate, for a client of this protocol can ask for no other."""
     candidate = answer.candidates[0]
-    cut = candidate.finish.reason in ("length", "context")
-    content: list[dict[str, Any]] = []
-    for block in candidate.blocks:
-        content += _written(block, may_be_half_written=cut)
-    called = "tool_use" in [block["type"] for block in content]
-    return msgspec.json.encode(
+    blocks = candidate.blocks
+    if len(blocks) == 1 and isinstance(only := blocks[0], Text):
+        content, called = _text(only), False  # as most answers are
+    else:
+        content, called = _content(blocks, cut=candidate.finish.reason in _CUT)
+    return _encode(
         {
             "id": reply.mint("msg_"),
             "type": "message",
@@ -33,13 +37,27 @@ def encode_answer(answer: Answer, reply: Reply) -> bytes:
     )
 
 
+def _content(blocks: Sequence[Block], *, cut: bool) -> tuple[list[dict[str, Any]], bool]:
+    """`content`, and whether there is a call in it."""
+    content: list[dict[str, Any]] = []
+    for block in blocks:
+        content += _written(block, may_be_half_written=cut)
+    return content, "tool_use" in [block["type"] for block in content]
+
+
+def _text(text: Text) -> list[dict[str, Any]]:
+    if not text.text:
+        return []
+    written: dict[str, Any] = {"type": "text", "text": text.text}
+    if text.citations:
+        written["citations"] = [citation_fields(one) for one in text.citations]
+    return [written]
+
+
 def _written(block: Block, *, may_be_half_written: bool) -> list[dict[str, Any]]:
     match block:
-        case Text() if block.text:
-            written: dict[str, Any] = {"type": "text", "text": block.text}
-            if block.citations:
-                written["citations"] = [citation_fields(one) for one in block.citations]
-            return [written]
+        case Text():
+            return _text(block)
         case Refusal() if block.text:
             return [{"type": "text", "text": block.text}]
         case Reasoning() if block.text or block.signature or block.redacted:

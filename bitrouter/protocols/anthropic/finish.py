@@ -50,11 +50,9 @@ def finish_fields(finish: Finish, *, called: bool) -> dict[str, object]:
         word = "tool_use"
     elif finish.reason == "stop_sequence" and finish.sequence is None:
         word = "end_turn"  # stop_sequence has to say which
-    fields: dict[str, object] = {
-        "stop_reason": word,
-        "stop_sequence": finish.sequence if word == "stop_sequence" else None,
-    }
-    if word == "refusal" and finish.detail is not None:
+    sequence = finish.sequence if word == "stop_sequence" else None
+    fields: dict[str, object] = {"stop_reason": word, "stop_sequence": sequence}
+    if finish.detail is not None and word == "refusal":
         details = {"type": "refusal", "category": None, "explanation": finish.detail}
         fields["stop_details"] = details
     return fields

@@ -16,6 +16,10 @@ class OutputDetails(msgspec.Struct, gc=False):
     thinking_tokens: Count | None = None
 
 
+_NO_DETAILS: Final = OutputDetails()
+_UNKNOWN: Final = Usage()
+
+
 class MessagesUsage(msgspec.Struct):
     """`usage`. Here the input tokens exclude both cache figures; output includes thinking.
 
@@ -43,7 +47,7 @@ class MessagesUsage(msgspec.Struct):
         if self.input_tokens is not None:
             whole = self.input_tokens + (self.cache_creation_input_tokens or 0)
             whole += self.cache_read_input_tokens or 0
-        details = self.output_tokens_details or OutputDetails()
+        details = self.output_tokens_details or _NO_DETAILS
         return Usage(
             input_tokens=whole,
             output_tokens=self.output_tokens,
@@ -57,10 +61,11 @@ def usage_fields(usage: Usage | None) -> dict[str, Any]:
     """The value of `usage` for a client: zeros for what is not known, as its SDK insists on the
     object; the parts of the input that were cached are taken out of it.
     """
-    known = usage or Usage()
+    known = usage or _UNKNOWN
     read, written = known.cached_tokens or 0, known.cache_write_tokens or 0
+    own = (known.input_tokens or 0) - read - written
     fields: dict[str, Any] = {
-        "input_tokens": max((known.input_tokens or 0) - read - written, 0),
+        "input_tokens": own if own > 0 else 0,
         "cache_creation_input_tokens": written,
         "cache_read_input_tokens": read,
         "output_tokens": known.output_tokens or 0,

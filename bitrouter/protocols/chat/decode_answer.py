@@ -30,11 +30,14 @@ def decode_answer(body: bytes) -> Answer:
         raise BadResponse("the upstream's answer is an error in the place of a chat completion")
     if not completion.choices:
         raise BadResponse("the upstream's answer has no choices")
+    candidates: list[Candidate] = []
+    for choice in completion.choices:
+        candidates.append(_candidate(choice, len(candidates)))
     return Answer(
-        [_candidate(choice, place) for place, choice in enumerate(completion.choices)],
-        usage=decode_usage(completion.usage),
-        id=string(completion.id),
-        model=string(completion.model),
+        candidates,
+        decode_usage(completion.usage),
+        string(completion.id),
+        string(completion.model),
     )
 
 
@@ -52,11 +55,15 @@ def _candidate(choice: types.Choice, place: int) -> Candidate:
     message = choice.message or choice.delta or types.Delta()
     blocks = _words(message)
     has_refusal = bool(blocks) and isinstance(blocks[-1], Refusal)
-    calls = _calls(message) if message.tool_calls or message.function_call is not None else []
-    blocks += calls
-    finish = decode_finish(choice.finish_reason, has_calls=bool(calls), has_refusal=has_refusal)
+    has_calls = False
+    if message.tool_calls or message.function_call is not None:
+        calls = _calls(message)
+        has_calls = bool(calls)
+        blocks += calls
+    finish = decode_finish(choice.finish_reason, has_calls=has_calls, has_refusal=has_refusal)
     index = place if choice.index is None else choice.index
-    return Candidate(blocks, finish, index, pieces.logprobs_of(choice.logprobs))
+    given = choice.logprobs
+    return Candidate(blocks, finish, index, None if given is None else pieces.logprobs_of(given))
 
 
 def _words(message: types.Delta) -> list[Block]:
@@ -65,8 +72,9 @@ def _words(message: types.Delta) -> list[Block]:
         blocks.append(Reasoning(reasoning))
     if text := pieces.text_of(message.content):
         cited = message.annotations
-        blocks.append(Text(text, citations=tuple(pieces.citations_of(cited)) if cited else ()))
-    if refusal := string(message.refusal):
+        said = Text(text, citations=tuple(pieces.citations_of(cited))) if cited else Text(text)
+        blocks.append(said)
+    if message.refusal is not None and (refusal := string(message.refusal)):
         blocks.append(Refusal(refusal))
     return blocks
 

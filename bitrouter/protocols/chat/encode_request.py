@@ -1,5 +1,7 @@
 """A request as a chat server gets it. Source: protocols.md, 1.1, 2.2 to 2.8 and 2.11."""
 
+from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -9,7 +11,7 @@ from bitrouter.config.schema import Traits
 from bitrouter.envelope import Fields
 from bitrouter.protocols.base import decode_part
 from bitrouter.protocols.chat.encode_content import CacheMarks
-from bitrouter.protocols.chat.encode_messages import MessageWriter
+from bitrouter.protocols.chat.encode_messages import MessageWriter, plain_messages
 from bitrouter.protocols.chat.encode_tools import (
     answer_tool,
     encode_choice,
@@ -25,7 +27,7 @@ from bitrouter.protocols.translator import Encoded, Recipient
 
 _MAX_STOPS: Final = 4
 _JSON_ONLY: Final = ir.Text("Answer with one JSON object and nothing else.")
-_SETTINGS: Final = (
+_SETTINGS: Final[tuple[str, ...]] = (
     "temperature",
     "top_p",
     "presence_penalty",
@@ -34,6 +36,7 @@ _SETTINGS: Final = (
     "verbosity",
     "metadata",
 )
+_settings: Final[Callable[[ir.Request], tuple[Any, ...]]] = attrgetter(*_SETTINGS)
 # protocols.md, 2.2: the words of other vendors, and those that chat has.
 _TIERS: Final = {"standard_only": "default", "standard": "default"} | {
     word: word for word in ("auto", "default", "flex", "scale", "priority", "fast")
@@ -42,6 +45,8 @@ _MARKS: Final = frozenset({"cache_control", "prompt_cache_breakpoint"})
 _CACHE_OPTIONS: Final[tuple[str, ...]] = ("mode", "ttl")
 _CHAT_TTL: Final = b'"30m"'
 _fields: Final = msgspec.json.Decoder(Fields)
+_NO_NAMES: Final[Mapping[str, str]] = {}
+_encode: Final = msgspec.json.Encoder().encode
 _replace: Final = msgspec.structs.replace
 
 
@@ -52,29 +57,45 @@ def encode_request(request: ir.Request, recipient: Recipient) -> Encoded:
     made_up = None
     if request.output is not None:
         request, made_up = _with_output(request, request.output, traits)
-    names = tool_wire_names(request)
-    marks = CacheMarks(traits.cache_hints)
-    body: dict[str, Any] = {
-        "model": recipient.model_id,
-        "messages": MessageWriter(names, traits, marks).write(request),
-    }
-    if request.cache is not None:
-        _mark_last(body["messages"], request.cache, marks)
-    marks.settle()
-    if marks.left_out or (request.tools and not marks and any(t.cache for t in request.tools)):
-        dropped.append("cache")
+    names: dict[str, str] = {}
+    body: dict[str, Any] = {"model": recipient.model_id}
+    messages = plain_messages(request) if _is_toolless(request) else None
+    if messages is not None:
+        body["messages"] = messages
+    else:
+        names = tool_wire_names(request)
+        dropped += _put_messages(body, request, traits, names)
     if request.tools or request.web_search is not None:
         dropped += _put_tools(body, request, traits, names)
     _put_settings(body, request, traits)
-    dropped += _put_limited(body, request, traits)
+    if request.stop or request.thinking is not None or request.service_tier is not None:
+        dropped += _put_limited(body, request, traits)
     if request.family_fields:
         dropped += _put_family(body, request)
     return Encoded(
-        body=msgspec.json.encode(body),
-        dropped=tuple(dropped),
-        names={wire: name for name, wire in names.items()},
+        _encode(body),
+        tuple(dropped),
+        names={wire: name for name, wire in names.items()} if names else _NO_NAMES,
         answer_tool=made_up,
     )
+
+
+def _is_toolless(request: ir.Request) -> bool:
+    """Whether the messages are all that can have a mark or the name of a tool."""
+    return not request.tools and request.tool_choice is None and request.cache is None
+
+
+def _put_messages(
+    body: dict[str, Any], request: ir.Request, traits: Traits, names: dict[str, str]
+) -> list[str]:
+    """The messages with their marks. Returns what was left out of these and the tools' marks."""
+    marks = CacheMarks(traits.cache_hints)
+    messages = body["messages"] = MessageWriter(names, traits, marks).write(request)
+    if request.cache is not None:
+        _mark_last(messages, request.cache, marks)
+    marks.settle()
+    left_out = marks.left_out or (not marks and any(tool.cache for tool in request.tools))
+    return ["cache"] if left_out else []
 
 
 def _with_output(
@@ -154,10 +175,9 @@ def _put_settings(body: dict[str, Any], request: ir.Request, traits: Traits) -> 
     """The settings of which chat takes every value."""
     if request.max_tokens is not None:
         body[traits.max_tokens_field] = request.max_tokens
-    for name in _SETTINGS:
-        value = getattr(request, name)
+    for name, value in zip(_SETTINGS, _settings(request), strict=True):
         if value is not None:
-            body[name] = value
+            body[name] = value  # noqa: PERF403 - a comprehension is a call, and copies
     if request.n is not None and request.n != 1:
         body["n"] = request.n
     if request.user is not None:
@@ -168,7 +188,8 @@ def _put_settings(body: dict[str, Any], request: ir.Request, traits: Traits) -> 
         body["stream"] = True
         if traits.stream_usage:
             body["stream_options"] = {"include_usage": True}
-    _put_logprobs(body, request)
+    if request.logprobs is not None or request.top_logprobs is not None:
+        _put_logprobs(body, request)
 
 
 def _put_limited(body: dict[str, Any], request: ir.Request, traits: Traits) -> list[str]:

@@ -22,6 +22,7 @@ _REASONS: Final[dict[str, FinishReason]] = {
     "sensitive": "filtered",
     "refusal": "filtered",
 }
+_STOPPED: Final = Finish("stop", "stop")  # as most answers end: one for all, being frozen
 _WORDS: Final[dict[FinishReason, str]] = {
     "stop": "stop",
     "stop_sequence": "stop",
@@ -39,6 +40,8 @@ def decode_finish(word: Any, *, has_calls: bool, has_refusal: bool) -> Finish:
 
     Some servers say `stop` to calls, and a refusal always ends with it.
     """
+    if word == "stop" and not has_calls and not has_refusal:
+        return _STOPPED
     raw = word if isinstance(word, str) and word else None
     reason = _REASONS.get(raw.lower(), "other") if raw else "stop"
     if has_calls and reason in ("stop", "other"):

@@ -38,11 +38,11 @@ class ChatUsage(msgspec.Struct):
         prompt = self.prompt_tokens_details or _NO_PROMPT_DETAILS
         completion = self.completion_tokens_details or _NO_COMPLETION_DETAILS
         return Usage(
-            input_tokens=self.prompt_tokens,
-            output_tokens=self.completion_tokens,
-            cached_tokens=prompt.cached_tokens,
-            cache_write_tokens=prompt.cache_write_tokens,
-            reasoning_tokens=completion.reasoning_tokens,
+            self.prompt_tokens,
+            self.completion_tokens,
+            prompt.cached_tokens,
+            prompt.cache_write_tokens,
+            completion.reasoning_tokens,
         )
 
 
