@@ -204,16 +204,23 @@ def _locate_compact(body: bytes, fields: Fields) -> dict[str, Member] | None:
 
 
 def _place_in_compact(body: bytes, fields: Fields, name: str) -> Member | None:
-    """The same for one member alone, which takes half the time."""
+    """The same for one member alone: no further than that is gone through."""
+    if not _is_compact(body, fields):
+        return None
     position = 1
-    found = None
     for key, raw in fields.items():
-        value = position + len(key) + 3
+        value = position + len(key) + 3  # two quotes and a colon
         end = value + len(raw)
         if key == name:
-            found = Member(position, value, end)
+            return Member(position, value, end)
         position = end + 1
-    return found if position == len(body) else None
+    return None
+
+
+def _is_compact(body: bytes, fields: Fields) -> bool:
+    """Whether the body is as short as its members allow, so that each is there once."""
+    sizes = sum(map(len, fields)) + sum(map(len, fields.values()))
+    return len(body) == sizes + 4 * len(fields) + 1  # quotes, colons, commas and braces
 
 
 def _walk(body: bytes, fields: Fields) -> dict[str, Member]:
@@ -255,8 +262,7 @@ def refuse_duplicates(body: bytes, fields: Fields) -> None:
 
     See `locate`, of which this is the part that needs no places.
     """
-    sizes = sum(map(len, fields)) + sum(map(len, fields.values()))
-    if len(body) != sizes + 4 * len(fields) + 1:  # quotes, colons, commas and braces
+    if not _is_compact(body, fields):
         locate(body, fields)
 
 
