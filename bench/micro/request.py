@@ -3,9 +3,9 @@
 Run from the top of the repository: `python -m bench.micro.request [SCENARIO]`. The whole way of a
 request through a router in this process, from the bytes of a client's socket to those of a
 provider's and back; the sockets are stood in for, so that nothing but the router's own work and
-aiohttp's is there, but no log. Prints bytecodes and calls of Python functions a request, the functions that
-take the most, and the CPU time, the only figure that depends on the machine. Work in C that a
-bytecode begins is not counted.
+aiohttp's is there, but for the log. Prints bytecodes and calls of Python functions a request, the
+functions that take the most, and the CPU time, the only figure that depends on the machine. Work
+in C that a bytecode begins is not counted.
 """
 
 import argparse
