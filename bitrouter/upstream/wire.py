@@ -4,7 +4,7 @@ Unusual code: it works on attributes that aiohttp calls its own. tests/unit/upst
 holds each of them to what is expected of it (aiohttp 3.14). What it gains, of some 250 us a request
 and 60 us an event that the bare proxy of bench/ takes on the machine that docs/performance.md
 speaks of: `pump` half of what an event costs, `resume_reading` 2 us for each read of a body,
-`_pass_by` 2.5 us and 13 calls for each event.
+`_pass_by` 2 us and 10 calls for each event.
 """
 
 import asyncio

@@ -10,6 +10,7 @@ from bitrouter.server import keepalive
 from tests.conftest import StartRouter
 from tests.support.answers import events_of, read_stream
 from tests.support.dialects import CHAT, DIALECTS, Dialect, settings
+from tests.support.rawserver import one_request, server
 from tests.support.requestlog import RequestLog
 from tests.support.router import RunningRouter
 from tests.support.upstream import ScriptedUpstream, sse
@@ -82,6 +83,33 @@ async def test_an_end_marker_that_is_missing_is_made_up_for(
         told = read_stream(dialect, body)
         assert (told.text, told.ended) == ("Hello there", True)
     assert (await request_log.next_line())["outcome"] == "ok"
+
+
+# -- bytes that are no chunks -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [b"zz\r\n", b"0x5\r\nhello\r\n", b"5\r\nhello!!"], ids=repr)
+@pytest.mark.parametrize("spoken", DIALECTS, ids=lambda one: one.name)
+async def test_broken_framing_ends_a_stream_without_waiting_for_the_timer(
+    start_router: StartRouter, request_log: RequestLog, spoken: Dialect, wrong: bytes
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await one_request(reader)
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        for piece in (*(b"%x\r\n%b\r\n" % (len(one), one) for one in spoken.events[:2]), wrong):
+            writer.write(piece)
+            await asyncio.sleep(0.01)  # so that each comes by itself
+        await reader.read()  # the end
+
+    async with server(answer) as url:
+        router = await start_router(settings(spoken, url, timeouts={"idle": "1h"}))
+        body = await whole_stream(router, spoken)
+
+    assert spoken.error_in_stream(body) == "the upstream broke off its answer"
+    assert (await request_log.next_line())["outcome"] == "truncated"
 
 
 # -- silence ----------------------------------------------------------------------------------

@@ -215,6 +215,43 @@ def test_one_large_event_with_other_line_ends_in_small_pieces_is_searched_once(
     assert 0 < searched <= len(stream) + 3 * len(stream) / 57
 
 
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        b"data: {}\n\n",
+        b"event: one\ndata: {}\n\n",
+        b"event: \ndata:  two spaces\n\n",
+        b"data: \n\n",
+        b"event: no data\ndata: \n\n",
+        b"event: one\ndata: a\ndata: b\n\n",
+        b"event: one\ndata: a\n\ndata: b\n\n",
+        b"data: a\nevent: one\n\n",
+        b"event: one\nid: 7\ndata: a\n\n",
+        b"event: one\n\n",
+        b"\n\n",
+    ],
+)
+def test_chunk_that_is_an_event_is_read_as_its_bytes_one_by_one_and_passed_as_it_is(
+    chunk: bytes,
+) -> None:
+    bytewise = [chunk[place : place + 1] for place in range(len(chunk))]
+    decoder = SSEDecoder(LIMIT)
+
+    assert decoder.feed(chunk) == decode(bytewise)[0]
+    assert decoder.passed is chunk
+    assert decoder.feed(b"data: next\n\n") == [SSEEvent(b"", b"next")]
+
+
+@pytest.mark.parametrize("event", [b"data: %b\n\n", b"event: x\ndata: %b\n\n"])
+def test_event_may_be_as_large_as_the_limit_whole_as_in_pieces(event: bytes) -> None:
+    decoder = SSEDecoder(1000)
+    largest = event % (b"x" * (1000 - len(event % b"") + 2))
+
+    assert len(decoder.feed(largest)) == 1
+    with pytest.raises(BadResponse, match="larger"):
+        decoder.feed(largest[:-2] + b"x\n\n")
+
+
 @pytest.mark.parametrize("path", sorted(WIRE.glob("*/text.sse")), ids=lambda path: path.parent.name)
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
 def test_every_transcript_decodes_to_the_same_events(path: object, end: bytes) -> None:
