@@ -15,8 +15,7 @@ MAX_MESSAGE_CHARS: Final = 1000
 Listener = Callable[[str, str], None]
 
 # Who is told. Past stdlib's logging, as request lines are: its record, its search for the caller
-# and its formatting took 11 us alone and a tenth of all that a paid call adds in a router that is
-# busy; this takes 2 (CPython 3.11).
+# and its formatting take 16 us, this takes 4 (CPython 3.11).
 message_listeners: Final[list[Listener]] = []
 
 

@@ -32,7 +32,7 @@ _UINT256: Final = 1 << 256
 _Address = Annotated[str, msgspec.Meta(pattern=r"\A0x[0-9a-fA-F]{40}\Z")]
 _Word = Annotated[str, msgspec.Meta(pattern=r"\A0x[0-9a-fA-F]{64}\Z")]
 _Number = Annotated[str, msgspec.Meta(pattern=r"\A(?:0|[1-9][0-9]{0,77})\Z")]
-# That its digits are pairs is seen to by `_read`: as a group in the pattern it took 3 us.
+# That its digits are pairs is seen to by `_read`: as a group in the pattern it takes 1 us.
 _Signature = Annotated[str, msgspec.Meta(pattern=r"\A0x[0-9a-fA-F]*\Z")]
 
 
