@@ -45,7 +45,7 @@ def _refused(
     lacks: tuple[str, ...], unsupported: tuple[str, ...]
 ) -> tuple[tuple[str, ...], Callable[[Request], tuple[Any, ...]], tuple[Any, ...]]:
     """The fields that cannot go, what reads them all in one call, and what it gives of a request
-    that says none of them, as nearly all do: a look at each of eight took 2 us.
+    that says none of them, as nearly all do.
     """
     names = (*lacks, *unsupported)
     if "logprobs" in names:

@@ -36,7 +36,7 @@ _wire_id: Final = id_within(_MAX_ID)
 
 def plain_messages(request: Request) -> list[dict[str, Any]] | None:
     """All messages of a conversation that has nothing but plain turns and unmarked system texts, as
-    MessageWriter would write them; None for any other. It takes a third of that one's time.
+    MessageWriter would write them; None for any other.
     """
     turns = plain_turns(request.messages)
     if turns is None:
