@@ -10,6 +10,7 @@ from bitrouter.protocols.anthropic.finish import finish_fields
 from bitrouter.protocols.anthropic.tool_input import input_object, input_object_of_any
 from bitrouter.protocols.anthropic.usage import usage_fields
 from bitrouter.protocols.translator import Reply
+from bitrouter.protocols.writelarge import encode_large
 
 
 def encode_answer(answer: Answer, reply: Reply) -> bytes:
@@ -20,17 +21,16 @@ def encode_answer(answer: Answer, reply: Reply) -> bytes:
     for block in candidate.blocks:
         content += _written(block, may_be_half_written=cut)
     called = "tool_use" in [block["type"] for block in content]
-    return msgspec.json.encode(
-        {
-            "id": reply.mint("msg_"),
-            "type": "message",
-            "role": "assistant",
-            "model": reply.request.model,
-            "content": content,
-            **finish_fields(candidate.finish, called=called),
-            "usage": usage_fields(answer.usage),
-        }
-    )
+    message = {
+        "id": reply.mint("msg_"),
+        "type": "message",
+        "role": "assistant",
+        "model": reply.request.model,
+        "content": content,
+        **finish_fields(candidate.finish, called=called),
+        "usage": usage_fields(answer.usage),
+    }
+    return encode_large(message) if answer.is_large else msgspec.json.encode(message)
 
 
 def _written(block: Block, *, may_be_half_written: bool) -> list[dict[str, Any]]:
