@@ -70,6 +70,11 @@ def _parts(size: int) -> bytes:
     return b"[%b]" % b",".join([part] * (size // len(part)))
 
 
+def _long_parts(size: int) -> bytes:
+    part = b'{"type":"text","text":"%b"}' % filling("letters", min(3 * MB, size))
+    return b"[%b]" % b",".join([part] * max(1, size // len(part)))
+
+
 def _string(kind: str, size: int) -> bytes:
     return b'"%b"' % filling(kind, size)
 
@@ -78,6 +83,7 @@ _CONTENTS: Final[dict[str, Callable[[int], bytes]]] = {
     "one string of letters": functools.partial(_string, "letters"),
     "one string of text": functools.partial(_string, "text"),
     "parts of 200 bytes": _parts,
+    "parts of 3 MB": _long_parts,
 }
 
 

@@ -198,7 +198,8 @@ class Request(msgspec.Struct):
     `hosted_tools` are the vendor's own tools, by name, that the neutral form does not know.
     `family_fields` are members that belong to all protocols of one vendor, `origin`, and go on
     between them as they are. `dropped` are the client's own names of what the neutral form does not
-    know. `spellings` are the client's names for fields of this struct, where they differ.
+    know. `spellings` are the client's names for fields of this struct, where they differ. What
+    `is_large`, having been read from more than slices.LARGE bytes, is written bit by bit.
     """
 
     model: str
@@ -232,6 +233,7 @@ class Request(msgspec.Struct):
     family_fields: dict[str, msgspec.Raw] = {}
     dropped: list[str] = []
     spellings: Mapping[str, str] = {}
+    is_large: bool = False
 
 
 # -- what is answered -----------------------------------------------------------------------
@@ -292,12 +294,13 @@ class Candidate(msgspec.Struct):
 
 
 class Answer(msgspec.Struct):
-    """A whole answer. `id` and `model` are as the upstream has them."""
+    """A whole answer. `id` and `model` are as the upstream has them. `is_large`: see Request."""
 
     candidates: list[Candidate]
     usage: Usage | None = None
     id: str | None = None
     model: str | None = None
+    is_large: bool = False
 
 
 class Failure(msgspec.Struct, frozen=True):

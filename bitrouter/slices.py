@@ -177,7 +177,7 @@ def bridge(before: State, after: State, least: int) -> bytes:
     return down + b"," + _BEFORE[outermost, after.place].removeprefix(_BEFORE[outermost, COMMA])
 
 
-def parts(data: bytes) -> Iterator[Part]:
+def parts(data: bytes | memoryview) -> Iterator[Part]:
     """Cut `data`. Together the texts are all of it, up to a part that nothing can follow.
 
     Each part must be checked before the next is asked for. Raises msgspec.DecodeError when a number

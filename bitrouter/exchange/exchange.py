@@ -26,6 +26,7 @@ from bitrouter.protocols.codec import Codec
 from bitrouter.protocols.continuity import may_hold
 from bitrouter.protocols.translator import Encoded, Recipient, Reply
 from bitrouter.routing.table import Endpoint
+from bitrouter.slices import LARGE
 
 
 class Exchange(Protocol):
@@ -198,6 +199,8 @@ class Translated:
     def read_whole(self, body: bytes) -> Whole:
         """The answer in the client's protocol."""
         answer = restored(self.codec.translator.decode_answer(body), self._encoded)
+        if len(body) > LARGE:
+            answer.is_large = True
         self._means.memory.keep_answer(self._inquiry.owner, answer)
         written = self._inquiry.codec.translator.encode_answer(answer, self._reply())
         return Whole(written, answer.usage, _JSON)

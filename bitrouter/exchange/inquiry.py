@@ -6,6 +6,7 @@ from bitrouter import ir
 from bitrouter.envelope import check_depth, refuse_duplicates
 from bitrouter.protocols.base import HeaderReader, Request
 from bitrouter.protocols.codec import Codec
+from bitrouter.slices import LARGE
 
 
 class Metering(msgspec.Struct, frozen=True):
@@ -80,6 +81,8 @@ class Inquiry:
             asked = self.codec.translator.decode_request(request)
             if self.metering is not None and asked.max_tokens is None:
                 asked = msgspec.structs.replace(asked, max_tokens=self.metering.limit)
+            if len(self.request.body) > LARGE:
+                asked.is_large = True
             self._asked = asked
         return self._asked
 

@@ -1,12 +1,14 @@
 """Large answers and events reach the client as they are, and the loop is not kept meanwhile."""
 
+import io
+import json
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from bitrouter.protocols import CODECS
+from bitrouter.protocols import CODECS, writelarge
 from bitrouter.protocols.passthrough import SSEPassthrough
 from tests.conftest import StartRouter
 from tests.support.dialects import (
@@ -87,3 +89,43 @@ async def test_a_large_event_is_passed_on_in_its_place_and_looked_at_in_a_thread
     assert set(threads) != {threading.main_thread()}
     line = await request_log.next_line()
     assert line["outcome"] == "ok"
+
+
+async def test_what_is_translated_and_large_is_written_bit_by_bit_in_a_thread(
+    start_router: StartRouter, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    router = await start_router(settings(CHAT, upstream.url))
+    threads: list[threading.Thread] = []
+    noted = noting(writelarge.encoded_pieces, threads)
+    monkeypatch.setattr(writelarge, "encoded_pieces", noted)
+    text = "quick 'brown' fox, " * 160_000
+    upstream.script = Reply((CHAT.answer.replace(b"Hello there", text.encode()),))
+    parts = [{"type": "text", "text": text[:1_200_000]}] * 3
+    body = ANTHROPIC.body() | {"messages": [{"role": "user", "content": parts}]}
+
+    headers = {"Content-Type": "application/json"}
+    data = io.BytesIO(json.dumps(body).encode())
+    async with router.http.post(ANTHROPIC.path(), data=data, headers=headers) as response:
+        assert response.status == 200
+        answer = await response.json()
+
+    assert answer["content"] == [{"type": "text", "text": text}]
+    sent = json.loads(upstream.last.body)["messages"][0]["content"]
+    assert sent == parts
+    assert len(threads) == 2  # the request, and the answer
+    assert threading.main_thread() not in threads
+
+
+async def test_what_is_translated_and_small_is_written_at_once(
+    start_router: StartRouter, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    router = await start_router(settings(CHAT, upstream.url))
+    threads: list[threading.Thread] = []
+    noted = noting(writelarge.encoded_pieces, threads)
+    monkeypatch.setattr(writelarge, "encoded_pieces", noted)
+    upstream.script = Reply((CHAT.answer,))
+
+    async with router.http.post(ANTHROPIC.path(), json=ANTHROPIC.body()) as response:
+        assert response.status == 200
+
+    assert not threads

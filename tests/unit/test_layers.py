@@ -24,6 +24,7 @@ LAYERS = {
     "bitrouter.sse": 0,
     "bitrouter.slices": 0,
     "bitrouter.outline": 0,
+    "bitrouter.elements": 0,
     "bitrouter.jsonarray": 0,
     "bitrouter.redact": 0,
     "bitrouter.config": 1,
@@ -47,6 +48,7 @@ LAYERS = {
 SHARED = {
     *("base", "codec", "translator", "openai", "passthrough"),
     *("blocks", "continuity", "failure", "history", "media", "portable", "thinking"),
+    *("readlarge", "writelarge"),
 }
 WITH_LOOP = (
     *("bitrouter.server", "bitrouter.upstream", "bitrouter.local"),

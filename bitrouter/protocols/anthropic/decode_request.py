@@ -15,8 +15,13 @@ from bitrouter.protocols.anthropic.decode_messages import (
     mark,
 )
 from bitrouter.protocols.base import Request, decode_body
+from bitrouter.protocols.readlarge import Outsize
+from bitrouter.slices import LARGE
 
 _request: Final = msgspec.json.Decoder(types.MessagesRequest)
+_outsize: Final = Outsize(
+    types.MessagesRequest, {"messages": Outsize(types.Turn, {"content": Outsize(msgspec.Raw)})}
+)
 _client_tool: Final = msgspec.json.Decoder(types.ClientTool)
 _hosted_tool: Final = msgspec.json.Decoder(types.HostedTool)
 
@@ -51,7 +56,7 @@ def decode_request(request: Request) -> ir.Request:
 
 
 def _decode(request: Request) -> ir.Request:
-    body = decode_body(_request, request.body)
+    body = _read(request)
     dropped = unknown_members(request.fields, _KNOWN)
     leading, messages = decode_turns(body.messages, dropped)
     system = leading
@@ -79,6 +84,12 @@ def _decode(request: Request) -> ir.Request:
     if body.tool_choice is not None:
         _decode_choice(asked, body.tool_choice)
     return asked
+
+
+def _read(request: Request) -> types.MessagesRequest:
+    if len(request.body) > LARGE:
+        return _outsize.decode(request.body, request.fields)
+    return decode_body(_request, request.body)
 
 
 def unknown_members(fields: Mapping[str, msgspec.Raw], known: frozenset[str]) -> list[str]:

@@ -11,6 +11,7 @@ from bitrouter.protocols.anthropic.finish import finish_fields
 from bitrouter.protocols.anthropic.tool_input import input_object, input_object_of_any
 from bitrouter.protocols.anthropic.usage import usage_fields
 from bitrouter.protocols.translator import Reply
+from bitrouter.protocols.writelarge import encode_large
 
 _CUT: Final = ("length", "context")
 _encode: Final = msgspec.json.Encoder().encode
@@ -24,17 +25,16 @@ def encode_answer(answer: Answer, reply: Reply) -> bytes:
         content, called = _text(only), False  # as most answers are
     else:
         content, called = _content(blocks, cut=candidate.finish.reason in _CUT)
-    return _encode(
-        {
-            "id": reply.mint("msg_"),
-            "type": "message",
-            "role": "assistant",
-            "model": reply.request.model,
-            "content": content,
-            **finish_fields(candidate.finish, called=called),
-            "usage": usage_fields(answer.usage),
-        }
-    )
+    message = {
+        "id": reply.mint("msg_"),
+        "type": "message",
+        "role": "assistant",
+        "model": reply.request.model,
+        "content": content,
+        **finish_fields(candidate.finish, called=called),
+        "usage": usage_fields(answer.usage),
+    }
+    return encode_large(message) if answer.is_large else _encode(message)
 
 
 def _content(blocks: Sequence[Block], *, cut: bool) -> tuple[list[dict[str, Any]], bool]:

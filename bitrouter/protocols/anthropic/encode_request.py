@@ -21,6 +21,7 @@ from bitrouter.protocols.anthropic.schemas import output_schema
 from bitrouter.protocols.history import all_system_texts
 from bitrouter.protocols.portable import fitting, only_chosen
 from bitrouter.protocols.translator import Encoded, Recipient
+from bitrouter.protocols.writelarge import encode_large
 
 _LACKS: Final = (
     *("presence_penalty", "frequency_penalty", "seed", "n", "logprobs", "top_logprobs"),
@@ -71,7 +72,7 @@ def _encode(whole: Request, recipient: Recipient) -> Encoded:
     marks.settle(taken=1 if request.cache else 0)
     lost = [*dropped, *_family_fields(whole), *tools.dropped, *encoder.dropped]
     return Encoded(
-        msgspec.json.encode(body),
+        encode_large(body) if whole.is_large else msgspec.json.encode(body),
         dropped=tuple(dict.fromkeys(lost)),
         headers=_headers(recipient),
         names={written: name for name, written in names.items()},

@@ -13,7 +13,9 @@ from bitrouter.protocols.chat import types
 from bitrouter.protocols.chat.decode_messages import Conversation
 from bitrouter.protocols.chat.decode_tools import decode_choice, decode_tools, json_object
 from bitrouter.protocols.chat.mark import EXTRA, is_mark
+from bitrouter.protocols.readlarge import Outsize, is_outsize_list, outsize_objects
 from bitrouter.protocols.thinking import EFFORTS
+from bitrouter.slices import LARGE
 
 _SAYS_NOTHING: Final = frozenset({b"null", b"[]", b"{}", b'""'})
 _KNOWN: Final = frozenset(types.Body.__struct_fields__)
@@ -21,6 +23,9 @@ _KNOWN_IN_MESSAGES: Final = frozenset(
     {*types.Message.__struct_fields__, "annotations", "reasoning_details", "thinking_blocks"}
 )
 _messages: Final = msgspec.json.Decoder(list[Fields])
+_outsize: Final = Outsize(
+    types.Body, {"messages": Outsize(types.Message, {"content": Outsize(types.Part)})}
+)
 
 # The client's names of what is called otherwise in ir.Request.
 _SPELLINGS: Final = {
@@ -36,7 +41,7 @@ _OLD_SPELLINGS: Final = {k: v for k, v in _SPELLINGS.items() if k != "max_tokens
 
 def decode_request(request: Request) -> ir.Request:
     """A request to generate. See Translator.decode_request."""
-    body = decode_body(types.body, request.body)
+    body = _read(request)
     if not body.messages:
         raise InvalidRequest("messages must not be empty")
     if any(word != "text" for word in body.modalities or ()):
@@ -77,6 +82,12 @@ def decode_request(request: Request) -> ir.Request:
         dropped=_dropped(request.fields, body, conversation, family),
         spellings=_spellings(body),
     )
+
+
+def _read(request: Request) -> types.Body:
+    if len(request.body) > LARGE:
+        return _outsize.decode(request.body, request.fields)
+    return decode_body(types.body, request.body)
 
 
 def wants_usage(fields: Fields) -> bool:
@@ -158,10 +169,23 @@ def _dropped(
 
 
 def _unknown_in_messages(fields: Fields) -> list[str]:
+    if is_outsize_list(fields["messages"]):
+        dropped = sorted(_unknown_in_outsize(fields["messages"]))
+        return [f"messages.{name}" for name in dropped]
     messages = _messages.decode(fields["messages"])
     unknown = set().union(*messages) - _KNOWN_IN_MESSAGES
     dropped = [one for one in sorted(unknown) if any(_says_of_its_own(m, one) for m in messages)]
     return [f"messages.{name}" for name in dropped]
+
+
+def _unknown_in_outsize(messages: msgspec.Raw) -> set[str]:
+    """The same without holding all of them at once."""
+    return {
+        name
+        for message in outsize_objects(messages)
+        for name in message.keys() - _KNOWN_IN_MESSAGES
+        if _says_of_its_own(message, name)
+    }
 
 
 def _says_of_its_own(message: Fields, name: str) -> bool:

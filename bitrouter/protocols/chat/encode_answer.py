@@ -13,6 +13,7 @@ from bitrouter.protocols.chat.mark import MARKED, marked_extra
 from bitrouter.protocols.chat.usage import encode_usage
 from bitrouter.protocols.openai import token_logprobs
 from bitrouter.protocols.translator import Reply
+from bitrouter.protocols.writelarge import encode_large
 
 
 def encode_answer(answer: Answer, reply: Reply) -> bytes:
@@ -33,7 +34,7 @@ def encode_answer(answer: Answer, reply: Reply) -> bytes:
     }
     if answer.usage is not None:
         body["usage"] = encode_usage(answer.usage)
-    return msgspec.json.encode(body)
+    return encode_large(body) if answer.is_large else msgspec.json.encode(body)
 
 
 def went_wrong(raw: str | None) -> BadResponse:

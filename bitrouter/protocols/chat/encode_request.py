@@ -24,6 +24,7 @@ from bitrouter.protocols.openai import ORIGIN, user_member
 from bitrouter.protocols.portable import fitting
 from bitrouter.protocols.thinking import effort_of, nearest_effort
 from bitrouter.protocols.translator import Encoded, Recipient
+from bitrouter.protocols.writelarge import encode_large
 
 _MAX_STOPS: Final = 4
 _JSON_ONLY: Final = ir.Text("Answer with one JSON object and nothing else.")
@@ -73,7 +74,7 @@ def encode_request(request: ir.Request, recipient: Recipient) -> Encoded:
     if request.family_fields:
         dropped += _put_family(body, request)
     return Encoded(
-        _encode(body),
+        encode_large(body) if request.is_large else _encode(body),
         tuple(dropped),
         names={wire: name for name, wire in names.items()} if names else _NO_NAMES,
         answer_tool=made_up,

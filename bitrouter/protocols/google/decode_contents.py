@@ -26,6 +26,7 @@ from bitrouter.protocols.google.types import (
 )
 from bitrouter.protocols.google.values import read_arguments, read_response
 from bitrouter.protocols.history import hashed
+from bitrouter.protocols.readlarge import Outsize, is_outsize_list
 
 _MODEL: Final = "model"
 _USER: Final = frozenset({"user", "function", "tool"})
@@ -34,6 +35,7 @@ _OWN_FILES: Final = ("https://generativelanguage.googleapis.com/", "gs://", "fil
 _VIDEOS: Final = ("https://www.youtube.com/", "https://youtube.com/", "https://youtu.be/")
 
 _contents: Final = msgspec.json.Decoder(list[ClientContent] | ClientContent)
+_outsize: Final = Outsize(ClientContent, {"parts": Outsize(ClientPart)})
 _system: Final = msgspec.json.Decoder(ClientContent | str)
 
 
@@ -41,8 +43,7 @@ def decode_contents(raw: msgspec.Raw | None, dropped: list[str]) -> list[ir.Mess
     """The turns. Raises InvalidRequest, naming the place."""
     if raw is None:
         raise InvalidRequest("contents is required: an array")
-    found = decode_body(_contents, raw, "contents")
-    contents = found if isinstance(found, list) else [found]
+    contents = _read(raw)
     conversation = _Conversation(dropped)
     for place, content in enumerate(contents):
         conversation.add(content, place)
@@ -50,6 +51,13 @@ def decode_contents(raw: msgspec.Raw | None, dropped: list[str]) -> list[ir.Mess
     if not conversation.messages:
         raise InvalidRequest("contents must not be empty")
     return conversation.messages
+
+
+def _read(raw: msgspec.Raw) -> list[ClientContent]:
+    if is_outsize_list(raw):
+        return _outsize.decode_list(raw, "contents")
+    found = decode_body(_contents, raw, "contents")
+    return found if isinstance(found, list) else [found]
 
 
 def decode_system(raw: msgspec.Raw | None, dropped: list[str]) -> list[ir.Text]:

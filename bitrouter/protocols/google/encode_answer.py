@@ -14,6 +14,7 @@ from bitrouter.protocols.google.parts import Part, call_part, media_part, sign_f
 from bitrouter.protocols.google.signatures import write_signature
 from bitrouter.protocols.google.usage import usage_metadata
 from bitrouter.protocols.translator import Reply
+from bitrouter.protocols.writelarge import encoded_pieces
 
 # No part, or one with nothing in it, makes google-genai's chats throw the turn away.
 NOTHING: Final[Part] = {"text": ""}
@@ -28,6 +29,8 @@ def encode_answer(answer: ir.Answer, reply: Reply) -> bytes:
         body["usageMetadata"] = usage_metadata(answer.usage)
     body["modelVersion"] = reply.asked.model
     body["responseId"] = reply.mint("")
+    if answer.is_large:
+        return b"".join(map(escaped, encoded_pieces(body)))
     return escaped(_encode(body))
 
 

@@ -13,6 +13,7 @@ from bitrouter.protocols.history import all_system_texts, tool_names, wire_names
 from bitrouter.protocols.portable import fitting, has_cache_marks
 from bitrouter.protocols.thinking import budget_of, effort_of, nearest_effort
 from bitrouter.protocols.translator import Encoded, Recipient
+from bitrouter.protocols.writelarge import encode_large
 
 _LACKS: Final = ("parallel_tools", "verbosity", "user", "metadata", "cache")
 _MAX_STOPS: Final = 5
@@ -60,7 +61,7 @@ def encode_request(request: ir.Request, recipient: Recipient) -> Encoded:
     if tier:
         body["serviceTier"] = tier
     return Encoded(
-        body=_encode(body),
+        body=encode_large(body) if request.is_large else _encode(body),
         dropped=tuple(dict.fromkeys(dropped)),
         names={wire: name for name, wire in names.items() if wire != name},
         wrapped=frozenset(tool.name for tool in request.tools if tool.custom),

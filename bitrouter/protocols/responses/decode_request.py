@@ -10,17 +10,23 @@ from bitrouter.envelope import Fields
 from bitrouter.errors import InvalidRequest
 from bitrouter.protocols import openai
 from bitrouter.protocols.base import Request, decode_body
+from bitrouter.protocols.readlarge import Outsize
 from bitrouter.protocols.responses.decode_input import Conversation
 from bitrouter.protocols.responses.decode_tools import Tools, tool_choice
 from bitrouter.protocols.responses.types import (
     Body,
+    Item,
+    Part,
     ReasoningSettings,
     TextFormat,
     TextSettings,
     is_given,
 )
+from bitrouter.slices import LARGE
 
 _body: Final = msgspec.json.Decoder(Body)
+_parts: Final = Outsize(Part)
+_outsize: Final = Outsize(Body, {"input": Outsize(Item, {"content": _parts, "output": _parts})})
 
 _STATE: Final = ("previous_response_id", "conversation", "prompt")
 _KNOWN: Final = {*Body.__struct_fields__, *_STATE, "model", "stream"}
@@ -48,7 +54,7 @@ _WITH_SAFETY_IDENTIFIER: Final = {**SPELLINGS, "user": "safety_identifier"}
 
 def decode_request(request: Request) -> ir.Request:
     """See Translator.decode_request."""
-    body = decode_body(_body, request.body)
+    body = _read(request)
     _refuse_state(request.fields, body)
     tools = Tools()
     tools.add(body.tools or (), "tools")
@@ -84,6 +90,12 @@ def decode_request(request: Request) -> ir.Request:
         decoded.output = _output_format(body.text)
         decoded.verbosity = body.text.verbosity
     return decoded
+
+
+def _read(request: Request) -> Body:
+    if len(request.body) > LARGE:
+        return _outsize.decode(request.body, request.fields)
+    return decode_body(_body, request.body)
 
 
 def _refuse_state(fields: Fields, body: Body) -> None:

@@ -29,6 +29,7 @@ from bitrouter.protocols.responses.encode_items import (
 from bitrouter.protocols.responses.namespaces import names_in
 from bitrouter.protocols.responses.response_object import ResponseObject, ending
 from bitrouter.protocols.translator import Reply
+from bitrouter.protocols.writelarge import encode_large
 
 _NOTHING: Final = Candidate([], Finish("other"))
 
@@ -47,8 +48,9 @@ def encode_answer(answer: Answer, reply: Reply) -> bytes:
     )
     if items and end.status == "incomplete" and items[-1]["type"] == "message":
         items[-1]["status"] = "incomplete"
+    written = map(encode_large if answer.is_large else _encode, items)
     return response.state(
-        end.status, map(_encode, items), answer.usage, error=end.error, incomplete=end.incomplete
+        end.status, written, answer.usage, error=end.error, incomplete=end.incomplete
     )
 
 

@@ -20,6 +20,7 @@ from bitrouter.protocols.responses.encode_tools import (
 )
 from bitrouter.protocols.thinking import effort_of, nearest_effort
 from bitrouter.protocols.translator import Encoded, Recipient
+from bitrouter.protocols.writelarge import encode_large
 
 _LACKS: Final = (
     "top_k",
@@ -61,7 +62,7 @@ def encode_request(request: Request, recipient: Recipient) -> Encoded:
     answer_tool = _put_output(body, request, traits)
     dropped += _put_account(body, request)
     return Encoded(
-        _encode(body),
+        encode_large(body) if request.is_large else _encode(body),
         tuple(dropped),
         names={wire: name for name, wire in names.items() if wire != name},
         answer_tool=answer_tool,
