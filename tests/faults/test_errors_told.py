@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bitrouter.protocols.base import Transform
-from bitrouter.protocols.passthrough import SSEPassthrough
+from bitrouter.sse import SSEDecoder, SSEEvent
 from tests.conftest import StartRouter
 from tests.support.dialects import ANTHROPIC, CHAT, GOOGLE, RESPONSES, Dialect, settings
 from tests.support.faults import LIMIT_S, NEVER, ask, complete
@@ -74,10 +73,10 @@ async def test_a_fault_of_our_own_within_a_stream_breaks_the_connection_off(
         await connection.send(post(CHAT.path(), body, JSON))
         await connection.receive_until(CHAT.events[0])
 
-        def fails(transform: Transform, chunk: bytes) -> bytes:
+        def fails(decoder: SSEDecoder, chunk: bytes) -> list[SSEEvent]:
             raise Fault
 
-        monkeypatch.setattr(SSEPassthrough, "feed", fails)
+        monkeypatch.setattr(SSEDecoder, "feed", fails)
         go_on.set()
         rest = await connection.receive_rest()
     assert not rest.endswith(b"0\r\n\r\n")  # which would say that all is there
