@@ -106,6 +106,10 @@ class Breakers:
         breaker.probing = True
         return Admission.PROBE
 
+    def is_unknown(self, key: str) -> bool:
+        """Whether nothing is kept of the endpoint: it may be asked, and as the first."""
+        return key not in self._breakers
+
     def prefers_not(self, key: str, now: float) -> bool:
         """Whether another endpoint should be asked first: this one rests, or has just recovered
         and gets its load back little by little.

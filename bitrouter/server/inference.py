@@ -72,6 +72,7 @@ class Inference:
         self._services = services
         self._attempts = AttemptLog(services.metrics)
         self._loop = asyncio.get_running_loop()
+        self._known_rules: dict[tuple[str, int], Rules] = {}
 
     async def handle(
         self, request: web.BaseRequest, codec: Codec, operation: Operation, path_model: str | None
@@ -198,13 +199,17 @@ class Inference:
         """An answer of the first of the endpoints `asked` that gives one."""
         services = self._services
         rules = self._rules(route)
+        within_s = route.within_s
+        deadline = Deadline(self._loop.time() + within_s, within_s, route.within_timer)
         rescue = None
-        attempt: Attempt = functools.partial(ask, services, inquiry, rules.deadline)
+        attempt: Attempt = functools.partial(ask, services, inquiry, deadline)
         if route.rescue is not None and await _is_rescuable(inquiry):
-            rescue = Rescue(services, inquiry, record, route, asked, rules)
+            rescue = Rescue(services, inquiry, record, route, asked, rules, deadline)
             attempt = rescue.ask_first
         try:
-            answer, record.endpoint, record.attempts = await first_answer(asked, attempt, rules)
+            answer, record.endpoint, record.attempts = await first_answer(
+                asked, attempt, rules, deadline
+            )
         except AttemptsFailed as failure:
             record.endpoint, record.attempts = failure.endpoint, failure.attempts
             if operation.name == COUNT_TOKENS and _has_no_counter(inquiry.codec, failure.last):
@@ -255,18 +260,20 @@ class Inference:
                 self._attempts.changed(record.endpoint, State.OPEN)
 
     def _rules(self, route: Route) -> Rules:
+        """How requests to a route may be tried: as few kinds of rules as there are settings."""
         services = self._services
-        retry = services.routes.config.retry
-        ends_at = asyncio.get_running_loop().time() + route.within_s
-        return Rules(
-            max_attempts=retry.max_attempts,
-            patient=route.strategy == "priority",
-            deadline=Deadline(ends_at, route.within_s, route.within_timer),
-            breakers=services.breakers,
-            budget=services.budget,
-            report=self._attempts,
-            probes=services.probes,
-        )
+        max_attempts = services.routes.config.retry.max_attempts
+        rules = self._known_rules.get((route.strategy, max_attempts))
+        if rules is None:
+            rules = self._known_rules[route.strategy, max_attempts] = Rules(
+                max_attempts=max_attempts,
+                patient=route.strategy == "priority",
+                breakers=services.breakers,
+                budget=services.budget,
+                report=self._attempts,
+                probes=services.probes,
+            )
+        return rules
 
     def _error(
         self, request: web.BaseRequest, codec: Codec, error: RouterError, record: Record

@@ -63,6 +63,7 @@ class Rescue:
         route: Route,
         endpoints: Sequence[Endpoint],
         rules: Rules,
+        deadline: Deadline,
     ) -> None:
         self._services = services
         self._inquiry = inquiry
@@ -70,6 +71,7 @@ class Rescue:
         self._route = route
         self._endpoints = endpoints
         self._rules = rules
+        self._deadline = deadline
         self._asked: set[str] = set()
         self._so_far: SoFar | None = None
         self._stream: RescuedStream | None = None
@@ -81,9 +83,8 @@ class Rescue:
     async def ask_first(self, endpoint: Endpoint) -> WholeAnswer | StreamAnswer:
         """See attempt.ask. The stream is one that can be finished by another endpoint."""
         self._asked.add(endpoint.key)
-        deadline = self._rules.deadline
         begin = functools.partial(begin_rescuable, self._inquiry)
-        return await ask(self._services, self._inquiry, deadline, endpoint, begin=begin)
+        return await ask(self._services, self._inquiry, self._deadline, endpoint, begin=begin)
 
     def watch(self, answer: StreamAnswer, endpoint: Endpoint) -> StreamAnswer:
         """The answer, of `endpoint`, with this to rescue it."""
@@ -170,13 +171,13 @@ class Rescue:
         rules = msgspec.structs.replace(
             self._rules,
             max_attempts=1,
-            deadline=Deadline(min(now + within_s, self._until), within_s, timer),
             budget=RetryBudget(0.0),  # it is no request of a client's, and no repeat
         )
+        deadline = Deadline(min(now + within_s, self._until), within_s, timer)
         only = (_until(endpoint, self._until - now),)
-        ask_it = functools.partial(self._ask, joint, begin, rules.deadline)
+        ask_it = functools.partial(self._ask, joint, begin, deadline)
         try:
-            answer, _, made = await first_answer(only, ask_it, rules)
+            answer, _, made = await first_answer(only, ask_it, rules, deadline)
         except AttemptsFailed as failed:
             self._record.attempts += failed.attempts
             return failed.last

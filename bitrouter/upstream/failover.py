@@ -62,7 +62,7 @@ class Reporter(Protocol):
 
 
 class Rules(msgspec.Struct, frozen=True, gc=False):
-    """How one request may be tried.
+    """How requests may be tried.
 
     `patient`: a transient failure is repeated at the same endpoint before the next is asked.
     `report` is told of what happens. `probes` owns what outlasts the request.
@@ -70,7 +70,6 @@ class Rules(msgspec.Struct, frozen=True, gc=False):
 
     max_attempts: int
     patient: bool
-    deadline: Deadline
     breakers: Breakers
     budget: RetryBudget
     report: Reporter
@@ -81,6 +80,7 @@ async def first_answer(
     endpoints: Sequence[Endpoint],
     attempt: Callable[[Endpoint], Awaitable[T]],
     rules: Rules,
+    deadline: Deadline,
 ) -> tuple[T, Endpoint, int]:
     """Ask the endpoints until one answers: the answer, who gave it, the attempts made.
 
@@ -90,8 +90,31 @@ async def first_answer(
     the same with all of them the first's reason is raised. Raises AttemptsFailed, and AllResting
     when none may be asked now.
     """
-    search = _Search(endpoints, rules)
-    found = await _ask_in_turn(search, search.first_endpoint(), attempt)
+    now = asyncio.get_running_loop().time()
+    rules.budget.request(now)
+    first = endpoints[0]
+    if not rules.breakers.is_unknown(first.key):
+        search = _Search(endpoints, rules, deadline)
+        return await _answer_of(search, search.first_endpoint(), attempt)
+    # Of nearly all requests the first endpoint, of which nothing bad is known, answers: a search
+    # for another one would be made for nothing.
+    try:
+        answer = await attempt(first)
+    except (InvalidRequest, UpstreamError) as error:
+        failure = error
+    else:
+        rules.report.attempted(first, None)
+        return answer, first, 1
+    search = _Search(endpoints, rules, deadline)
+    search.first_failed(first, failure)
+    return await _answer_of(search, await search.next_endpoint(), attempt)
+
+
+async def _answer_of(
+    search: "_Search", endpoint: Endpoint | None, attempt: Callable[[Endpoint], Awaitable[T]]
+) -> tuple[T, Endpoint, int]:
+    """See first_answer; `endpoint` is asked first."""
+    found = await _ask_in_turn(search, endpoint, attempt)
     if found is None:
         raise search.reason()
     answer, endpoint = found
@@ -194,14 +217,15 @@ class _Search:
 
     __slots__ = (
         *("_endpoints", "_failure", "_loop", "_not_before", "_queue", "_tries", "_unsaid"),
-        *("admission", "made", "rules"),
+        *("_deadline", "admission", "made", "rules"),
     )
 
-    def __init__(self, endpoints: Sequence[Endpoint], rules: Rules) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], rules: Rules, deadline: Deadline) -> None:
         self.rules = rules
+        self._deadline = deadline
         self._loop = asyncio.get_running_loop()
         self._endpoints = endpoints
-        self._queue: list[Endpoint] = []
+        self._queue = line_up(endpoints, rules.breakers, self._loop.time())
         self.admission = Admission.GRANTED
         self._tries: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
@@ -212,14 +236,17 @@ class _Search:
     def first_endpoint(self) -> Endpoint | None:
         """Who is asked first; None if nobody can be."""
         now = self._loop.time()
-        rules = self.rules
-        rules.budget.request(now)
-        self._queue = line_up(self._endpoints, rules.breakers, now)
         while self._queue:
             endpoint = self._queue.pop(0)
             if self._admits(endpoint, now):
                 return endpoint
         return None
+
+    def first_failed(self, endpoint: Endpoint, error: InvalidRequest | UpstreamError) -> None:
+        """It was asked before there was a search."""
+        self._queue.remove(endpoint)
+        self.made = 1
+        self.failed(endpoint, error, Admission.GRANTED)
 
     def _admits(self, endpoint: Endpoint, now: float) -> bool:
         self.admission = self.rules.breakers.admit(endpoint.key, now)
@@ -257,7 +284,7 @@ class _Search:
 
     def _is_too_late(self) -> bool:
         rules = self.rules
-        return self.made >= rules.max_attempts or self._loop.time() >= rules.deadline.at
+        return self.made >= rules.max_attempts or self._loop.time() >= self._deadline.at
 
     async def _pause_before(self, endpoint: Endpoint) -> bool:
         """Wait until an endpoint that has failed may be asked again. False if it may not be: there
@@ -368,7 +395,7 @@ class _Search:
         if self.rules.max_attempts - self.made <= others:
             return  # nothing would be left for those that nobody has asked yet
         not_before = now + max(random.uniform(*_PAUSE_S), error.retry_after_s or 0.0)
-        if not_before < self.rules.deadline.at:
+        if not_before < self._deadline.at:
             self._not_before[endpoint.key] = not_before
             self._queue.insert(0 if self.rules.patient else len(self._queue), endpoint)
 

@@ -91,9 +91,8 @@ class Script:
             self.budget.request(asyncio.get_running_loop().time())
         self.discarded: list[str] = []
         self.probes = Probes(self.discarded.append)
-        self.rules = Rules(
-            max_attempts, patient, deadline, self.breakers, self.budget, self, self.probes
-        )
+        self.deadline = deadline
+        self.rules = Rules(max_attempts, patient, self.breakers, self.budget, self, self.probes)
 
     async def attempt(self, endpoint: Endpoint) -> str:
         self.asked_at.append(asyncio.get_running_loop().time())
@@ -122,7 +121,9 @@ class Script:
 
     async def run(self) -> str:
         before = self.made
-        answer, endpoint, number = await first_answer(self.endpoints, self.attempt, self.rules)
+        answer, endpoint, number = await first_answer(
+            self.endpoints, self.attempt, self.rules, self.deadline
+        )
         assert (answer.split()[-1], number) == (endpoint.provider.name, self.made - before)
         return answer
 

@@ -97,11 +97,11 @@ class Race:
 
     def ask(self, *names: str, max_attempts: int = 3) -> "asyncio.Task[tuple[str, Endpoint, int]]":
         rules = Rules(
-            *(max_attempts, True, NO_DEADLINE, self.breakers, RetryBudget(1.0), self.told),
+            *(max_attempts, True, self.breakers, RetryBudget(1.0), self.told),
             self.probes,
         )
         endpoints = [ENDPOINTS[name] for name in names]
-        return asyncio.ensure_future(first_answer(endpoints, self.attempt, rules))
+        return asyncio.ensure_future(first_answer(endpoints, self.attempt, rules, NO_DEADLINE))
 
     async def until_asked(self, *names: str) -> None:
         async with asyncio.timeout(LIMIT_S):
