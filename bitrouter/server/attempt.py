@@ -4,9 +4,10 @@ import asyncio
 import functools
 import re
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final
+
+import msgspec
 
 from bitrouter.config.schema import Secret
 from bitrouter.errors import (
@@ -82,7 +83,13 @@ async def ask(
     """Ask one endpoint. Raises UpstreamError when it gives no answer to pass on, and
     UnsupportedFeature when it cannot be asked this. `begin` is how, if not as the client did.
     """
-    exchange, api_key = await _begin(services, inquiry, endpoint, begin)
+    target: Target = endpoint.prepared.get(_TARGET) or await _find_target(services, endpoint)
+    if len(inquiry.request.body) > _LARGE:
+        exchange = await _begin_large(services, inquiry, endpoint, target, begin)
+    elif begin is None:
+        exchange = begin_exchange(inquiry, endpoint, target, services.means)
+    else:
+        exchange = begin(endpoint, target, services.means)
     notes = Notes(perf_counter())
     counts = services.metrics.endpoint(endpoint.label)
     counts.inflight += 1
@@ -101,18 +108,7 @@ async def ask(
         raise
     upstream.when_over(counts.ended)
     notes.upstream_request_id = _request_id(upstream)
-    wanted = inquiry.request
-    attempt = Attempt(
-        exchange,
-        wanted.framing,
-        inquiry.codec.keepalive if wanted.framing is Framing.SSE else b"",
-        endpoint,
-        api_key,
-        upstream,
-        services,
-        inquiry.request_id,
-        notes,
-    )
+    attempt = Attempt(inquiry, exchange, endpoint, target.api_key, upstream, services, notes)
     try:
         return await attempt.answer()
     except BaseException:
@@ -120,25 +116,31 @@ async def ask(
         raise
 
 
-async def _begin(
-    services: Services, inquiry: Inquiry, endpoint: Endpoint, begin: Begin | None
-) -> tuple[Exchange, Secret | None]:
-    """The exchange with an endpoint, and the key that is presented to it."""
+async def _find_target(services: Services, endpoint: Endpoint) -> Target:
+    """Where the endpoint's provider is reached, looked up once."""
     provider = endpoint.provider
     if provider.unusable is not None:
         raise UpstreamUnavailable(f"provider {provider.name!r} is not usable: {provider.unusable}")
-    target: Target | None = endpoint.prepared.get(_TARGET)
-    if target is None:
-        target = await services.find_target(provider)
-        if provider.embedded is None:  # that of an embedded model may change
-            endpoint.prepared[_TARGET] = target
-    size = len(inquiry.request.body)
+    target = await services.find_target(provider)
+    if provider.embedded is None:  # that of an embedded model may change
+        endpoint.prepared[_TARGET] = target
+    return target
+
+
+async def _begin_large(
+    services: Services,
+    inquiry: Inquiry,
+    endpoint: Endpoint,
+    target: Target,
+    begin: Begin | None,
+) -> Exchange:
+    """The exchange with an endpoint, begun in a thread if that takes long."""
     is_read = begin is not None or is_translated(inquiry, endpoint)
     if begin is None:
         begin = functools.partial(begin_exchange, inquiry)
-    if size > _LARGE and (is_read or size > _LARGE_PASSED):
-        return await aside(begin, endpoint, target, services.means), target.api_key
-    return begin(endpoint, target, services.means), target.api_key
+    if is_read or len(inquiry.request.body) > _LARGE_PASSED:
+        return await aside(begin, endpoint, target, services.means)
+    return begin(endpoint, target, services.means)
 
 
 async def _in_slot(
@@ -186,39 +188,40 @@ def _request_id(upstream: UpstreamResponse) -> str | None:
     return given and given[:_MAX_ID_CHARS]
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(msgspec.Struct):
     """A call whose answer's head has come, until it is known what the answer is worth."""
 
+    inquiry: Inquiry
     exchange: Exchange
-    client_framing: Framing
-    keepalive: bytes
     endpoint: Endpoint
     api_key: Secret | None
     upstream: UpstreamResponse
     services: Services
-    request_id: str
     notes: Notes
 
-    async def answer(self) -> Answer:
+    def answer(self) -> Coroutine[Any, Any, Answer]:
         """The answer, certain. Raises UpstreamError."""
         status = self.upstream.status
+        if not 200 <= status < 300:
+            return self._refuse(status)
+        if self.exchange.framing is Framing.WHOLE:
+            return self._read_whole()
+        return self._begin_stream()
+
+    async def _refuse(self, status: int) -> Answer:
         if 400 <= status < 600:
             raise await self._refusal()
-        if not 200 <= status < 300:
-            raise BadResponse(f"the upstream answered with status {status}")
-        if self.exchange.framing is Framing.WHOLE:
-            return await self._read_whole()
-        return await self._begin_stream()
+        raise BadResponse(f"the upstream answered with status {status}")
 
     async def _read_whole(self) -> WholeAnswer:
         """Read the whole answer and see that it is whole: it must be JSON to its end."""
-        upstream, services = self.upstream, self.services
-        most = services.routes.config.limits.max_response_bytes
+        upstream, exchange = self.upstream, self.exchange
+        most = self.services.routes.config.limits.max_response_bytes
         if upstream.is_there:  # what is small has come with its head, and is not worth counting
-            whole = await self._read(await upstream.read_body(most))
+            body = await upstream.read_body(most)
+            whole = exchange.read_whole(body) if len(body) <= _LARGE else await self._read(body)
         else:
-            with Lease(services.buffers) as lease:
+            with Lease(self.services.buffers) as lease:
                 whole = await self._read(await self._receive(most, lease))
         self.notes.answered_at = perf_counter()
         upstream.release()
@@ -263,7 +266,7 @@ class Attempt:
             opening,
             ended,
             self.api_key,
-            self.keepalive,
+            self.inquiry.codec.keepalive if self._client_framing is Framing.SSE else b"",
             self.notes,
         )
 
@@ -315,7 +318,7 @@ class Attempt:
     def _client_headers(self) -> dict[str, str]:
         """Our own headers, and of the provider's those that the client's protocol looks for."""
         headers = self._relayed_headers()
-        headers.update(own_headers(self.request_id))
+        headers.update(own_headers(self.inquiry.request_id))
         if self.notes.upstream_request_id:
             headers["x-bitrouter-upstream-request-id"] = self.notes.upstream_request_id
         if self.exchange.dropped:
@@ -332,9 +335,14 @@ class Attempt:
         return relayed
 
     def _stream_type(self) -> str:
-        if self.exchange.framing is not self.client_framing:
-            return CONTENT_TYPES[self.client_framing]
-        return self.upstream.headers.get("Content-Type") or CONTENT_TYPES[self.client_framing]
+        framing = self._client_framing
+        if self.exchange.framing is not framing:
+            return CONTENT_TYPES[framing]
+        return self.upstream.headers.get("Content-Type") or CONTENT_TYPES[framing]
+
+    @property
+    def _client_framing(self) -> Framing:
+        return self.inquiry.request.framing
 
 
 def _listed(names: tuple[str, ...]) -> str:
