@@ -55,7 +55,7 @@ def spoken(endpoint: Endpoint, codec: Codec) -> Codec:
 
 def candidates(
     route: Route, codec: Codec, operation: Operation, balancer: Balancer
-) -> tuple[Endpoint, ...]:
+) -> Sequence[Endpoint]:
     """The endpoints for one request, in the order in which they are asked.
 
     Those that speak the client's protocol are balanced among themselves; the others, for an
@@ -67,9 +67,9 @@ def candidates(
     if not is_generating(operation):
         if not native and operation.name != COUNT_TOKENS:
             raise TranslationUnavailable(_not_translated(route, codec, operation))
-        return tuple(balancer.order(route, native))
+        return balancer.order(route, native)
     first = balancer.order(route, native or foreign)
-    return (*first, *foreign) if native else tuple(first)
+    return (*first, *foreign) if native and foreign else first
 
 
 def is_generating(operation: Operation) -> bool:

@@ -17,74 +17,46 @@ class Metering(msgspec.Struct, frozen=True):
     limit: int | None
 
 
-class Inquiry:
+class Inquiry(msgspec.Struct):
     """One client's request. Read into the neutral form once, and only if an endpoint needs that.
 
     `header` reads the client's headers; `owner` says whose conversation it is: the id of the
-    caller's key, empty where there are no keys. `metering` is None where nobody pays by use.
+    caller's key, empty where there are no keys. `max_depth` is limits.max_json_depth. `metering` is
+    None where nobody pays by use. `known` is what the request means, once somebody has asked.
     """
 
-    __slots__ = (
-        *("_asked", "_max_depth", "codec", "header", "metering", "owner", "request"),
-        "request_id",
-    )
+    codec: Codec
+    request: Request
+    header: HeaderReader
+    request_id: str
+    owner: str
+    max_depth: int
+    metering: Metering | None = None
+    known: ir.Request | None = None
 
-    def __init__(
-        self,
-        codec: Codec,
-        request: Request,
-        header: HeaderReader,
-        *,
-        request_id: str,
-        owner: str,
-        max_depth: int,
-    ) -> None:
-        self.codec = codec
-        self.request = request
-        self.header = header
-        self.request_id = request_id
-        self.owner = owner
-        self._max_depth = max_depth
-        self.metering: Metering | None = None
-        self._asked: ir.Request | None = None
+    __repr__ = object.__repr__  # what a client says is not for a log
 
     def with_request(self, request: Request) -> "Inquiry":
         """The same with the request in another form; what it means stays."""
-        copy = self._copy(request)
-        copy._asked = self._asked
-        return copy
+        return msgspec.structs.replace(self, request=request)
 
     def with_asked(self, asked: ir.Request) -> "Inquiry":
         """The same, meaning something else."""
-        copy = self._copy(self.request)
-        copy._asked = asked
-        return copy
-
-    def _copy(self, request: Request) -> "Inquiry":
-        copy = Inquiry(
-            self.codec,
-            request,
-            self.header,
-            request_id=self.request_id,
-            owner=self.owner,
-            max_depth=self._max_depth,
-        )
-        copy.metering = self.metering
-        return copy
+        return msgspec.structs.replace(self, known=asked)
 
     def asked(self) -> ir.Request:
         """What the request means. Raises InvalidRequest."""
-        if self._asked is None:
+        if self.known is None:
             request = self.request
-            check_depth(request.body, self._max_depth)
+            check_depth(request.body, self.max_depth)
             refuse_duplicates(request.body, request.fields)
             asked = self.codec.translator.decode_request(request)
             if self.metering is not None and asked.max_tokens is None:
                 asked = msgspec.structs.replace(asked, max_tokens=self.metering.limit)
             if len(self.request.body) > LARGE:
                 asked.is_large = True
-            self._asked = asked
-        return self._asked
+            self.known = asked
+        return self.known
 
 
 class Whole(msgspec.Struct, frozen=True):

@@ -11,8 +11,6 @@ from bitrouter.protocols.base import Destination, HeaderReader, Request, Upstrea
 from bitrouter.protocols.codec import Codec
 from bitrouter.routing.table import Endpoint
 
-# reliability.md, 7: an allow-list. All else that a client sends ends here.
-_RELAYED: Final = ("traceparent", "tracestate")
 _FIXED: Final = {
     "Content-Type": "application/json",
     "Accept": "*/*",
@@ -53,9 +51,11 @@ def plan(
         to = _destination(codec, request, endpoint, target)
         endpoint.prepared[slot] = to
     headers = {**own_headers, "X-Request-Id": request_id}
-    for name in _RELAYED:
-        if value := header(name):
-            headers[name] = value
+    # reliability.md, 7: an allow-list. All else that a client sends ends here.
+    if trace := header("traceparent"):
+        headers["traceparent"] = trace
+    if state := header("tracestate"):
+        headers["tracestate"] = state
     return UpstreamCall(to, headers, body, request.query)
 
 

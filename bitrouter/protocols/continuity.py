@@ -118,8 +118,11 @@ def may_hold(body: bytes, mark: bytes) -> bool:
     gone through from quote to quote; and what has too many of these as well is searched for the
     mark itself: from the end, which takes CPython 3.11 half the time.
     """
+    landmarks = _LANDMARKS[mark]
+    if landmarks[0][0] not in body:  # as it is not in nearly all
+        return False
     tries = _LEAST_TRIES + len(body) // _BYTES_A_TRY
-    for byte, before in _LANDMARKS[mark]:
+    for byte, before in landmarks:
         at = body.find(byte)
         for _ in range(tries):
             if at < 0:

@@ -25,8 +25,7 @@ from bitrouter.exchange.exchange import Exchange, Means, is_translated
 from bitrouter.exchange.exchange import begin as begin_exchange
 from bitrouter.exchange.inquiry import Inquiry, Whole
 from bitrouter.exchange.plan import Target
-from bitrouter.protocols.base import CONTENT_TYPES, Framing, Operation, Request
-from bitrouter.protocols.codec import Codec
+from bitrouter.protocols.base import CONTENT_TYPES, Framing
 from bitrouter.routing.table import Endpoint
 from bitrouter.server.answers import own_headers
 from bitrouter.server.aside import aside
@@ -51,20 +50,11 @@ _MAX_ID_CHARS: Final = 256  # of a provider's request id, which is kept for a wh
 # (reliability.md, section 5). A thread costs 160 us, and is a gain from here on.
 _LARGE: Final = 256 << 10
 # A request that passes through is looked over in 2 ms a megabyte, 5 where the text is not ASCII.
-_LARGE_PASSED: Final = 1 << 20
+LARGE_PASSED: Final = 1 << 20
 
 _TARGET: Final = "target"  # in what is prepared of an endpoint
 
 Begin = Callable[[Endpoint, Target, Means], Exchange]
-
-
-async def read_request(
-    codec: Codec, operation: Operation, path_model: str | None, query: str, body: bytes
-) -> Request:
-    """See Codec.read."""
-    if len(body) > _LARGE_PASSED:
-        return await aside(codec.read, operation, path_model, query, body)
-    return codec.read(operation, path_model, query, body)
 
 
 def is_large(inquiry: Inquiry) -> bool:
@@ -138,7 +128,7 @@ async def _begin_large(
     is_read = begin is not None or is_translated(inquiry, endpoint)
     if begin is None:
         begin = functools.partial(begin_exchange, inquiry)
-    if is_read or len(inquiry.request.body) > _LARGE_PASSED:
+    if is_read or len(inquiry.request.body) > LARGE_PASSED:
         return await aside(begin, endpoint, target, services.means)
     return begin(endpoint, target, services.means)
 
@@ -198,6 +188,8 @@ class Attempt(msgspec.Struct):
     upstream: UpstreamResponse
     services: Services
     notes: Notes
+
+    __repr__ = object.__repr__  # what a client says is not for a log
 
     def answer(self) -> Coroutine[Any, Any, Answer]:
         """The answer, certain. Raises UpstreamError."""

@@ -44,7 +44,7 @@ from bitrouter.server.answers import (
     request_id_of,
 )
 from bitrouter.server.aside import aside
-from bitrouter.server.attempt import ask, is_large, read_request
+from bitrouter.server.attempt import LARGE_PASSED, ask, is_large
 from bitrouter.server.attemptlog import AttemptLog
 from bitrouter.server.body import is_left_unread, read_json_body
 from bitrouter.server.buffers import Lease
@@ -166,7 +166,11 @@ class Inference:
         limits = services.routes.config.limits
         body = await read_json_body(request, limits.max_body_bytes, lease)
         record.read_at = perf_counter()
-        wanted = await read_request(codec, operation, path_model, without_credentials(query), body)
+        query = without_credentials(query)
+        if len(body) <= LARGE_PASSED:
+            wanted = codec.read(operation, path_model, query, body)
+        else:
+            wanted = await aside(codec.read, operation, path_model, query, body)
         record.stream = wanted.stream
         route = services.routes.current.resolve(wanted.model)
         record.route = route
@@ -244,7 +248,9 @@ class Inference:
 
     def _succeeded(self, endpoint: Endpoint) -> None:
         """Note that an answer came to its end."""
-        self._services.breakers.succeeded(endpoint.key, self._loop.time())
+        breakers = self._services.breakers
+        if not breakers.is_unknown(endpoint.key):
+            breakers.succeeded(endpoint.key, self._loop.time())
 
     def _note_end(self, record: Record) -> None:
         """Note how a stream ended: one that the upstream did not finish is its failure, though it
