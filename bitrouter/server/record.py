@@ -26,57 +26,37 @@ class Notes(msgspec.Struct, gc=False):
     upstream_request_id: str | None = None
 
 
-class Record:
-    """The account of one request. Times are seconds of the performance counter."""
+class Record(msgspec.Struct):
+    """The account of one request. Times are seconds of the performance counter, 0 until then.
 
-    __slots__ = (
-        "answered_at",
-        "attempts",
-        "called_at",
-        "cost_usd",
-        "ended_at",
-        "endpoint",
-        "error",
-        "first_byte_at",
-        "gap_s",
-        "key_id",
-        "outcome",
-        "protocol",
-        "read_at",
-        "received",
-        "request_id",
-        "route",
-        "sent",
-        "started_at",
-        "status",
-        "stream",
-        "upstream_request_id",
-        "usage",
-    )
+    `read_at`: the request's body is there; `called_at`: the upstream call of the attempt that was
+    answered began; `first_byte_at`: the first byte of a stream came; `answered_at`: the upstream's
+    answer, or its first event, was there. `gap_s` is the longest silence of a stream after its
+    first event. `received` are bytes of the request's body, `sent` of the answer.
+    """
 
-    def __init__(self, request_id: str, protocol: str) -> None:
-        self.request_id = request_id
-        self.protocol = protocol
-        self.started_at = perf_counter()
-        self.read_at = 0.0  # the request's body is there
-        self.called_at = 0.0  # the upstream call of the attempt that was answered began
-        self.first_byte_at = 0.0  # the first byte of a stream came
-        self.answered_at = 0.0  # the upstream's answer, or its first event, was there
-        self.ended_at = 0.0
-        self.gap_s: float | None = None  # the longest silence of a stream after its first event
-        self.received = 0  # bytes of the request's body
-        self.sent = 0  # bytes of the answer
-        self.cost_usd: float | None = None
-        self.route: Route | None = None
-        self.endpoint: Endpoint | None = None
-        self.attempts = 0
-        self.status = 0
-        self.stream = False
-        self.outcome = "internal_error"
-        self.error: str | None = None
-        self.usage: Usage | None = None
-        self.key_id: str | None = None
-        self.upstream_request_id: str | None = None
+    request_id: str
+    protocol: str
+    started_at: float = msgspec.field(default_factory=perf_counter)
+    read_at: float = 0.0
+    called_at: float = 0.0
+    first_byte_at: float = 0.0
+    answered_at: float = 0.0
+    ended_at: float = 0.0
+    gap_s: float | None = None
+    received: int = 0
+    sent: int = 0
+    cost_usd: float | None = None
+    route: Route | None = None
+    endpoint: Endpoint | None = None
+    attempts: int = 0
+    status: int = 0
+    stream: bool = False
+    outcome: str = "internal_error"
+    error: str | None = None
+    usage: Usage | None = None
+    key_id: str | None = None
+    upstream_request_id: str | None = None
 
     def answered(self, notes: Notes) -> None:
         """The attempt that noted this is the one whose answer the client gets."""

@@ -131,8 +131,17 @@ class Pool(aiohttp.TCPConnector):
         return found
 
     def give_back(self, key: ConnectionKey, wire: Wire, *, close: bool = False) -> None:
-        """The answer is over. aiohttp closes the connection if that is not at its end."""
-        self._release(key, wire, should_close=close)
+        """The answer is over. aiohttp closes the connection if that is not at its end.
+
+        Of what aiohttp does besides nothing is of use here: nobody waits for a connection where
+        there is no limit, and it closes no idle ones.
+        """
+        if close or self._closed or wire.should_close:
+            self._release(key, wire, should_close=close)
+            return
+        wire.heard = False
+        self._acquired.discard(wire)
+        self._conns[key].append((wire, monotonic()))
 
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
         if connection_use.get() is Use.ONLY_NEW:
@@ -145,5 +154,11 @@ class Pool(aiohttp.TCPConnector):
 
 
 def is_fit(protocol: ResponseHandler) -> TypeGuard[Wire]:
-    """Whether a connection is there, and nothing is left on it of the answer before."""
-    return isinstance(protocol, Wire) and protocol.is_connected() and not protocol.should_close
+    """Whether a connection is there, and nothing is left on it of the answer before. One on which
+    nothing was heard since it was given back is as it was then.
+    """
+    return (
+        isinstance(protocol, Wire)
+        and protocol.is_connected()
+        and not (protocol.heard and protocol.should_close)
+    )

@@ -96,14 +96,21 @@ class Upstream:
             timer.limit_each_wait("idle", timeouts.idle)
         return answer
 
-    async def _send(self, call: UpstreamCall, timeouts: Timeouts, limit: Limit) -> UpstreamResponse:
+    def _send(
+        self, call: UpstreamCall, timeouts: Timeouts, limit: Limit
+    ) -> Awaitable[UpstreamResponse]:
         """Send it, and once more where that is sure to be no repetition.
 
         A provider may close a pooled connection at the moment at which it is used again: then the
         call was not heard, and is sent over a new one (reliability.md, section 3).
         """
         if self._lane is not None and self._lane.takes(call):
-            return await self._lane.send(call, _connect_within(timeouts.connect), limit)
+            return self._lane.send(call, _connect_within(timeouts.connect), limit)
+        return self._send_ordinarily(call, timeouts, limit)
+
+    async def _send_ordinarily(
+        self, call: UpstreamCall, timeouts: Timeouts, limit: Limit
+    ) -> UpstreamResponse:
         async with asyncio.timeout_at(limit.by):
             response = await self._post_heard(call, timeouts)
         carrier = _Held(response)

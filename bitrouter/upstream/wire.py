@@ -44,7 +44,9 @@ class Wire(ResponseHandler):
         super().__init__(loop)
         self.idle_s: Final = idle_s  # how long it is kept when it is not used
         self.timer: Final = ReadTimer(loop, self._expire)
-        self.heard = False  # whether anything was said since it was taken from the pool
+        self.heard = (
+            False  # whether anything was said since it was taken from the pool, or given back
+        )
         self._max_header_bytes: Final = max_header_bytes
         self._head_bytes = 0  # that came, of a head that is not complete
         self._unsent: memoryview | None = None  # of a large body
