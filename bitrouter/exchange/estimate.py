@@ -131,8 +131,9 @@ def _size(body: Any) -> Size:
         elif kind is dict:
             messages += "role" in node
             names += node
-            for name, value in node.items():
-                (hidden if name in _NOT_SHOWN else values).append(value)
+            # By their names in C, not one by one here: a third of what all of this takes.
+            hidden += [node.pop(name) for name in _NOT_SHOWN.intersection(node)]
+            values += node.values()
         elif kind is list:
             values += node
             tokens_given += [*map(type, node)].count(int)  # without bool, which is another type
@@ -163,6 +164,10 @@ def _texts(texts: list[str]) -> Size:
 
 def _bytes_within(values: list[Any]) -> int:
     """The bytes of all text in some values, which are used up."""
+    try:
+        return _bytes_of("".join(values))
+    except TypeError:  # one of them is no text, as few are
+        pass
     items = 0
     texts: list[str] = []
     for node in values:  # which grows meanwhile

@@ -191,10 +191,10 @@ class Gate(Generic[Answer]):
 
     async def _matched(self, order: Order, payload: Payload, version: int, text: str) -> Claim:
         name = identifier_of(payload) if version > 1 else None
-        offered: list[Terms] = []
-        for shop, price, priced in await self._shops.open(order.work):
-            offered += [one.terms for one in priced]
-            found = _find(payload, version, priced)
+        accepted = payload.get("accepted") if version > 1 else None
+        shops = await self._shops.open(order.work)
+        for shop, price in shops:
+            found = _find(payload, version, shop.offers.acceptable(price, accepted))
             if found is None:
                 continue
             if version > 1 and (echo := payload.get("extensions")) is not None:
@@ -206,6 +206,7 @@ class Gate(Generic[Answer]):
                 # nothing without the signature: nobody else's is found, or taken away, by it.
                 name = f"{name}={_digest(text)}"
             return Claim(payment, shop, text, name)
+        offered = [one.terms for shop, price in shops for one in shop.offers.acceptable(price)]
         raise PaymentRefused(_NO_MATCH, _why_no_match(payload, version, offered))
 
     def _check(self, terms: Terms, payload: Payload, version: int, shop: Shop) -> Authorization:

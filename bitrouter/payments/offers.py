@@ -55,6 +55,10 @@ class _Way:
         if self.scheme == _UPTO or setting.asset_transfer_method == _PERMIT2:
             self.extra[_METHOD] = _PERMIT2
 
+    def is_named_by(self, accepted: Mapping[str, object]) -> bool:
+        """Whether terms that say this could be of this way: see `match.find_match`."""
+        return accepted.get("scheme") == self.scheme and accepted.get("network") == self.network
+
     def terms(self, quote: Quote, max_timeout_s: int, facilitator: str | None) -> Priced:
         extra = self.extra
         if facilitator is not None:
@@ -78,21 +82,26 @@ class Offers:
         """What is offered now, in order of preference; empty when nobody could settle any of it."""
         return [
             way.terms(quote, self._max_timeout_s, facilitator)
-            for way, accounts in self._settled()
+            for way, accounts in self._settled(self._ways)
             for facilitator in accounts[:1]
         ]
 
-    def acceptable(self, quote: Quote) -> list[Priced]:
-        """The same, with what was offered until a moment ago and still does."""
+    def acceptable(self, quote: Quote, accepted: object = None) -> list[Priced]:
+        """The same, with what was offered until a moment ago and still does. Of ways to pay that
+        `accepted`, what a client says that it took, cannot be meant for, nothing is worked out.
+        """
+        ways = self._ways
+        if isinstance(accepted, dict):
+            ways = [way for way in ways if way.is_named_by(accepted)]
         return [
             way.terms(quote, self._max_timeout_s, facilitator)
-            for way, accounts in self._settled()
+            for way, accounts in self._settled(ways)
             for facilitator in accounts
         ]
 
-    def _settled(self) -> Iterable[tuple[_Way, Sequence[str | None]]]:
-        """The ways that the facilitator knows, each with the accounts of its that may settle."""
-        for way in self._ways:
+    def _settled(self, ways: Iterable[_Way]) -> Iterable[tuple[_Way, Sequence[str | None]]]:
+        """Those ways that the facilitator knows, each with the accounts of its that may settle."""
+        for way in ways:
             if self._kinds.extra(way.scheme, way.network) is None:
                 continue
             if way.scheme != _UPTO:

@@ -5,14 +5,14 @@ a moment ago (x402.md, section 4).
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
 
 from bitrouter.config.schema import X402
 from bitrouter.errors import Forbidden, InvalidRequest, RouteNotFound
-from bitrouter.payments.offers import Offers, Priced
+from bitrouter.payments.offers import Offers
 from bitrouter.payments.price import Quote, quote, tariff
 from bitrouter.payments.supported import SupportedKinds
 from bitrouter.protocols.base import Bound
@@ -105,21 +105,19 @@ class Shops:
             self._current = shop = Shop(self.settings, table, self._kinds)
         return shop
 
-    async def open(self, work: Work) -> Iterator[tuple[Shop, Quote, list[Priced]]]:
-        """Each shop in which the work can be paid for, the one of now first, with its terms."""
+    async def open(self, work: Work) -> list[tuple[Shop, Quote]]:
+        """Each shop in which the work can be paid for, the one of now first, with its price."""
         shop = self.current()
-        price = await shop.quote(work)
-        found = [(shop, price, shop.offers.acceptable(price))]
+        found = [(shop, await shop.quote(work))]
         now = self._monotonic()
         while self._former and self._former[-1][0] < now:
             self._former.pop()
         for _, former in self._former:
             try:
-                price = await former.quote(work)
+                found.append((former, await former.quote(work)))
             except (RouteNotFound, Forbidden):
                 continue
-            found.append((former, price, former.offers.acceptable(price)))
-        return iter(found)
+        return found
 
 
 def _capped(tokens: int, route: Route, *, recalls: bool) -> int:
