@@ -32,7 +32,7 @@ _LINGER_S: Final = 0.2
 # payment (open, settling, settled): 80 us at 3000 a second, 115 at 1000, 340 at 200, where nearly
 # every one has an fsync of its own; 5 to 10 of them on the loop's thread when it is busy
 # (CPython 3.11, SQLite 3.40, ext4).
-_GATHER_S: Final = 0.005
+_GATHER_S: Final = 0.01
 _RETRY_S: Final = 1.0
 _PURGE_EVERY_S: Final = 3600.0
 _PURGE_ROWS: Final = 1000

@@ -208,21 +208,18 @@ class Settler:
         if job.entry.amount == 0:
             return self._end(job, "released", _receipt(job, success=True))
         if not job.resumed:
-            await self._remember(job)
+            try:
+                await self._journal.keep(job.entry)
+            except JournalUnavailable as error:
+                # The work is done and its answer waits: not to settle now would lose the money for
+                # certain, to settle without a memory loses it only if the process dies as well.
+                self._alerts.error("journal", "a settlement is not in the journal: %s", error)
         began = asyncio.get_running_loop().time()
         receipt = await self._decide(job)
         if not job.resumed:
             self._counters.settle_seconds.observe(asyncio.get_running_loop().time() - began)
         self._count(job, receipt)
         return self._end(job, "settled" if receipt.success else "failed", receipt)
-
-    async def _remember(self, job: _Job) -> None:
-        try:
-            await self._journal.keep(job.entry)
-        except JournalUnavailable as error:
-            # The work is done and its answer waits: not to settle now would lose the money for
-            # certain, to settle without a memory loses it only if the process dies as well.
-            self._alerts.error("journal", "a settlement is not in the journal: %s", error)
 
     async def _decide(self, job: _Job) -> Receipt:
         """Call until the outcome is known, or the authorisation has run out."""

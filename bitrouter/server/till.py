@@ -58,8 +58,9 @@ class Till:
         goods = _Goods(request, inquiry, self._measuring)
         order = goods.order()
         claim = await self.gate.claim(order)
-        await goods.take_digest()
-        if (kept := await self._kept(claim, order)) is not None:
+        if is_large(inquiry):  # or it would be taken when somebody asks for it
+            await aside(order.digest)
+        if self.gate.repeats.keeps_any and (kept := await self._kept(claim, order)) is not None:
             return _again(kept, order.request_id)
         if claim.name is not None:
             self._begin(claim, claim.name, order)
@@ -167,7 +168,7 @@ class Till:
 
     def _repeated(self, claim: Claim, order: Order) -> Repeat[WholeAnswer] | None:
         payer, repeats = claim.payment.authorization.payer, self.gate.repeats
-        if not repeats.keeps_any or not repeats.knows(payer, claim.name, _unnamed(claim)):
+        if not repeats.knows(payer, claim.name, _unnamed(claim)):
             return None  # as of nearly all: what is asked need not be hashed
         given = (claim.header_digest, order.digest(), monotonic())
         found = None if claim.name is None else repeats.find(payer, claim.name, *given)
@@ -280,11 +281,6 @@ class _Goods:
             else:
                 self.size = measure(body)
         return self.size.most_tokens
-
-    async def take_digest(self) -> None:
-        """Of a body so large that it must not be taken when somebody asks for it."""
-        if is_large(self.inquiry):
-            await aside(self._digested)
 
     def _digested(self) -> bytes:
         """Of the path, the query and the body; taken once."""
