@@ -25,6 +25,8 @@ _MOST_VALUES: Final = 1 << 19
 # So many take 10 ms.
 _MANY_VALUES: Final = 1 << 13
 _LARGE: Final = 256 << 10  # bytes: reading them as JSON takes a millisecond or more
+# Bytes: nothing but brackets is read in 8 ms. To count them first takes twice what reading takes.
+_READ_AT_ONCE: Final = 128 << 10
 # Members whose text the model is not shown. It is where they are a tool's own.
 _NOT_SHOWN: Final = frozenset(
     {"model", "type", "role", "id", "tool_use_id", "tool_call_id", "call_id", "media_type"}
@@ -87,10 +89,15 @@ def estimated_tokens(body: bytes) -> int:
     return measure(body).tokens
 
 
-def is_slow(body: bytes) -> bool:
-    """Whether to measure it keeps the event loop from its other work for milliseconds."""
+def measure_if_quick(body: bytes) -> Size | None:
+    """As `measure`; None where it would keep the event loop from its other work for milliseconds.
+
+    Raises InvalidRequest when the body cannot be read.
+    """
     size = len(body)
-    return size > _LARGE or (size > _MANY_VALUES and _most_values(body) > _MANY_VALUES)
+    if size > _LARGE or (size > _READ_AT_ONCE and _most_values(body) > _MANY_VALUES):
+        return None
+    return _measured(body, _MANY_VALUES)
 
 
 def _has_too_many(body: bytes) -> bool:
@@ -112,13 +119,20 @@ def measure(body: bytes) -> Size:
         raise InvalidRequest(
             f"the body has more than {_MOST_VALUES} commas and brackets: too many to be priced"
         )
+    size = _measured(body, len(body))
+    assert size is not None  # a body has no more values than bytes
+    return size
+
+
+def _measured(body: bytes, most_values: int) -> Size | None:
+    """See measure. None when there are more values than that."""
     try:
-        return _size(_any.decode(body))
+        return _size(_any.decode(body), most_values)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest("the body cannot be read to estimate its tokens") from error
 
 
-def _size(body: Any) -> Size:
+def _size(body: Any, most_values: int) -> Size | None:
     messages = tokens_given = 0
     names: list[str] = []
     texts: list[str] = []
@@ -134,15 +148,22 @@ def _size(body: Any) -> Size:
             # By their names in C, not one by one here: a third of what all of this takes.
             hidden += [node.pop(name) for name in _NOT_SHOWN.intersection(node)]
             values += node.values()
+            if len(values) > most_values:
+                return None
         elif kind is list:
             values += node
+            if len(values) > most_values:
+                return None
             tokens_given += [*map(type, node)].count(int)  # without bool, which is another type
+    hidden_bytes = _bytes_within(hidden, most_values)
+    if hidden_bytes is None:
+        return None
     size = _texts(texts)
     size.names = _bytes_of("".join(names))
     size.messages = messages
     size.values = len(values)
     size.tokens_given = tokens_given
-    size.hidden = _bytes_within(hidden)
+    size.hidden = hidden_bytes
     return size
 
 
@@ -162,8 +183,8 @@ def _texts(texts: list[str]) -> Size:
     return size
 
 
-def _bytes_within(values: list[Any]) -> int:
-    """The bytes of all text in some values, which are used up."""
+def _bytes_within(values: list[Any], most_values: int) -> int | None:
+    """The bytes of all text in some values, which are used up. None when there are more of them."""
     try:
         return _bytes_of("".join(values))
     except TypeError:  # one of them is no text, as few are
@@ -179,6 +200,8 @@ def _bytes_within(values: list[Any]) -> int:
         elif isinstance(node, list):
             values += node
             items += len(node)
+        if len(values) > most_values:
+            return None
     return items + _bytes_of("".join(texts))
 
 

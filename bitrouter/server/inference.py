@@ -28,7 +28,7 @@ from bitrouter.errors import (
     UpstreamError,
 )
 from bitrouter.exchange.choose import COUNT_TOKENS, candidates
-from bitrouter.exchange.estimate import estimated_tokens, is_slow
+from bitrouter.exchange.estimate import estimated_tokens, measure_if_quick
 from bitrouter.exchange.inquiry import Inquiry
 from bitrouter.exchange.rescue import is_rescuable
 from bitrouter.metrics.store import OK
@@ -331,10 +331,8 @@ async def _estimate(inquiry: Inquiry) -> WholeAnswer:
     headers["Content-Type"] = CONTENT_TYPES[Framing.WHOLE]
     headers["x-bitrouter-estimated"] = "input_tokens"
     body = inquiry.request.body
-    if is_slow(body):
-        tokens = await aside(estimated_tokens, body)
-    else:
-        tokens = estimated_tokens(body)
+    size = measure_if_quick(body)
+    tokens = size.tokens if size is not None else await aside(estimated_tokens, body)
     return WholeAnswer(200, headers, inquiry.codec.encode_count(tokens), None, Notes())
 
 

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from bitrouter.config.schema import X402
 from bitrouter.errors import PaymentOutlasted, SettlementUnknown
-from bitrouter.exchange.estimate import Size, is_slow, measure
+from bitrouter.exchange.estimate import Size, measure, measure_if_quick
 from bitrouter.exchange.inquiry import Inquiry, Metering
 from bitrouter.exchange.tally import Tally, completed, spoken_tokens
 from bitrouter.ir import Usage
@@ -275,11 +275,11 @@ class _Goods:
         """A bound on the tokens of the body."""
         if self.size is None:
             body = self.inquiry.request.body
-            if is_slow(body):
+            size = measure_if_quick(body)
+            if size is None:
                 async with self._measuring:
-                    self.size = await aside(measure, body)
-            else:
-                self.size = measure(body)
+                    size = await aside(measure, body)
+            self.size = size
         return self.size.most_tokens
 
     def _digested(self) -> bytes:

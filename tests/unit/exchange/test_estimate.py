@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitrouter.errors import InvalidRequest
-from bitrouter.exchange.estimate import estimated_tokens, is_slow, measure
+from bitrouter.exchange.estimate import estimated_tokens, measure, measure_if_quick
 
 
 def tokens(body: Any) -> int:
@@ -141,8 +141,12 @@ def test_a_body_that_would_take_minutes_to_look_at_is_not_priced() -> None:
         (json.dumps(message("word " * 60_000)).encode(), True),
         (b'{"a":[' + b"1," * 5000 + b"1]}", False),
         (b'{"a":[' + b"1," * 9000 + b"1]}", True),
+        (b'{"a":{' + b",".join(b'"%d":1' % number for number in range(9000)) + b"}}", True),
+        (b'{"id":[' + b"1," * 9000 + b"1]}", True),
     ],
-    ids=["usual", "long", "longer", "few values", "many values"],
+    ids=["usual", "long", "longer", "few values", "many values", "many members", "many not shown"],
 )
 def test_what_takes_milliseconds_is_left_to_a_thread(body: bytes, slow: bool) -> None:
-    assert is_slow(body) is slow
+    size = measure_if_quick(body)
+    assert (size is None) is slow
+    assert slow or size == measure(body)
